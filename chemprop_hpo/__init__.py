@@ -1,0 +1,3 @@
+"""Hyperparameter sweeps of Chemprop models that survive anything and resume anywhere."""
+
+__version__ = "0.1.0"

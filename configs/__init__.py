@@ -1,0 +1,1 @@
+"""What a sweep is, in words a person writes."""

@@ -1,0 +1,1 @@
+"""What is done: sweeps, ensembles and the commands that start them."""

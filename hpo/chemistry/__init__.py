@@ -1,0 +1,1 @@
+"""Chemprop without Ray: data, features, models, training and metrics."""

@@ -1,0 +1,1 @@
+"""From a configuration to suggestions, and when to stop a trial."""

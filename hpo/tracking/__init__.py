@@ -1,0 +1,1 @@
+"""What MLflow is told, and the manifest that goes with it."""

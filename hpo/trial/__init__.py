@@ -1,0 +1,1 @@
+"""One trial: from suggested values to reported epochs."""

@@ -1,0 +1,1 @@
+"""What is remembered: studies, trials and who runs them."""
