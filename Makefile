@@ -1,0 +1,61 @@
+# The commands of this checkout; `make` alone lists them. One environment, .venv, is made on first
+# use and refreshed when pyproject.toml or constraints.txt change.
+
+VENV ?= .venv
+SWEEP ?= configs/sweeps/freesolv.yaml
+EXTRAS := postgres,examples,dev
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SHELL_SCRIPTS := .ci/run scripts/*.sh
+
+# The first of these that runs and is a Python this package supports; looked up only when needed.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
+PYTHON ?= $(firstword $(foreach python,python3.11 python3.12 python3,\
+	$(shell $(python) -c '$(FITS)' >/dev/null 2>&1 && command -v $(python))))
+
+export RAY_USAGE_STATS_ENABLED := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Ray keeps a token under HOME, and cannot start where there is none.
+ifeq ($(strip $(HOME)),)
+export HOME := $(abspath $(VENV))/home
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help install sweep test check format clean
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+install: $(STAMP) ## Make the environment, or refresh it
+
+sweep: $(STAMP) data/freesolv.csv ## Quick start: 16 models of FreeSolv, then a table of the best
+	$(BIN)/chemprop-hpo sweep $(SWEEP)
+
+test: $(STAMP) ## Run the tests; make test ARGS="-k house" runs some
+	$(BIN)/pytest $(ARGS)
+
+check: $(STAMP) ## Format, lint, types, import contracts, shell scripts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/shellcheck $(SHELL_SCRIPTS)
+
+format: $(STAMP) ## Format the code and put right what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove caches and build output; studies, data and .venv stay
+	rm -rf build dist .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { \
+		echo "no Python 3.11 or 3.12 found; name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@mkdir -p "$$HOME"
+	@touch $@
+
+data/freesolv.csv: scripts/example_data.py | $(STAMP)
+	$(BIN)/python scripts/example_data.py $@
