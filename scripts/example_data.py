@@ -15,6 +15,7 @@ COLUMNS = ["smiles", "expt", "iupac"]
 
 
 def main() -> int:
+    """Write the table to the path given, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("path", nargs="?", type=Path, default=Path("data/freesolv.csv"))
     path: Path = parser.parse_args().path

@@ -14,7 +14,8 @@ Usage: run_chemprop_hpo.sh --config FILE [--dry-run] [--log-level LEVEL] [key=va
 
 The program is $CHEMPROP_HPO if set, else .venv/bin/chemprop-hpo of this checkout, else the
 chemprop-hpo on the PATH. It takes this script's place, so that signals reach it (Ctrl-C ends a
-sweep cleanly) and its exit code is the script's: 0 done, 1 the sweep failed, 2 misuse.
+sweep cleanly) and its exit code is the script's: 0 finished, 1 failed, 2 something to put right,
+130 or 143 interrupted.
 EOF
 }
 
