@@ -1,0 +1,146 @@
+"""The program: parse the command line, call one command, turn errors into one line each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from chemprop_hpo import __version__
+from chemprop_hpo.configs.errors import ChempropHpoError, ConfigError
+from chemprop_hpo.configs.secrets import mask_text
+from chemprop_hpo.hpo.commands import (
+    delete,
+    resume,
+    schema,
+    status,
+    studies,
+    sweep,
+    top_k,
+    validate,
+)
+from chemprop_hpo.hpo.commands.console import note
+
+__all__ = ["app", "main", "run"]
+
+PROGRAM = "chemprop-hpo"
+INTERRUPTED = 130
+# What a shell reports for a program that was writing into a closed pipe.
+BROKEN_PIPE = 141
+
+HELP = """\
+Hyperparameter sweeps of Chemprop models that survive anything and resume anywhere.
+
+\b
+Examples:
+  chemprop-hpo validate configs/sweeps/esol.yaml
+  chemprop-hpo sweep configs/sweeps/esol.yaml --dry-run
+  chemprop-hpo sweep configs/sweeps/esol.yaml
+  chemprop-hpo top-k
+
+\b
+Exit codes: 0 done, 1 a failure, 2 something to put right on the command
+line or in a file, 130 or 143 interrupted.
+"""
+
+app = typer.Typer(
+    help=HELP, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+app.command("sweep", help=sweep.HELP)(sweep.sweep)
+app.command("resume", help=resume.HELP)(resume.resume)
+app.command("top-k", help=top_k.HELP)(top_k.top_k)
+app.command("status", help=status.HELP)(status.status)
+app.command("studies", help=studies.HELP)(studies.studies)
+app.command("delete", help=delete.HELP)(delete.delete)
+app.command("validate", help=validate.HELP)(validate.validate)
+app.command("schema", help=schema.HELP)(schema.schema)
+
+
+def main() -> None:
+    """Run the program on the process's own arguments and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The command line without the program's name.
+
+    Returns
+    -------
+    int
+        The exit code: 0 done, 1 a failure, 2 the user's mistake, 128 + n ended by signal n.
+    """
+    debug = "--debug" in arguments
+    try:
+        code = app(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _close_quietly()
+    except Exception as error:
+        return _report(error, debug=debug)
+    return code if isinstance(code, int) else 0
+
+
+@app.callback(invoke_without_command=True)
+def _program(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", show_default=False)
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error.", show_default=False)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+def _report(error: Exception, *, debug: bool) -> int:
+    if debug:
+        note(mask_text("".join(traceback.format_exception(error))).rstrip())
+    for line in _lines(error, debug=debug):
+        note(line)
+    known = isinstance(error, ChempropHpoError | typer.TyperException)
+    return error.exit_code if known else INTERRUPTED if isinstance(error, typer.Abort) else 1
+
+
+def _lines(error: Exception, *, debug: bool) -> list[str]:
+    if isinstance(error, ConfigError):
+        return [f"error: {problem}" for problem in str(error).splitlines() if problem.strip()]
+    return f"error: {_message(error, debug=debug)}".splitlines()
+
+
+def _message(error: Exception, *, debug: bool) -> str:
+    if isinstance(error, ChempropHpoError):
+        return str(error)
+    if isinstance(error, typer.TyperException):
+        return f"{' '.join(error.format_message().split())} (see {_help_of(error)})"
+    if isinstance(error, typer.Abort):
+        return "stopped; nothing was changed"
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if debug else f"{text}; run again with --debug"
+
+
+def _help_of(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else PROGRAM} --help"
+
+
+def _close_quietly() -> int:
+    # Python flushes stdout once more on its way out, and would complain then.
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE

@@ -1,0 +1,82 @@
+"""Say how a sweep went, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from chemprop_hpo.hpo.commands.console import note, say
+from chemprop_hpo.hpo.commands.next_steps import command_on, next_steps
+from chemprop_hpo.hpo.commands.opening import existing_study
+from chemprop_hpo.hpo.commands.trial_tables import best_table, counts_with_reasons
+
+if TYPE_CHECKING:
+    from chemprop_hpo.hpo.commands.opening import OpenStudy
+    from chemprop_hpo.hpo.sweep import SweepResult
+
+__all__ = ["report_outcome"]
+
+SHOWN = 5
+
+
+def report_outcome(result: SweepResult, storage_url: str) -> None:
+    """Print the best trials, what became of the others and the next commands.
+
+    Parameters
+    ----------
+    result : SweepResult
+        What the sweep returned.
+    storage_url : str
+        The study's database, with its password.
+
+    Raises
+    ------
+    typer.Exit
+        With 128 + the signal, where a signal ended the sweep.
+    """
+    with existing_study(result.study, storage_url) as opened:
+        _show_best(opened)
+        config = opened.record.config
+    if result.signal is not None:
+        _say_interrupted(result)
+        raise typer.Exit(128 + result.signal)
+    _say_ended(result, config)
+
+
+def _show_best(opened: OpenStudy) -> None:
+    from chemprop_hpo.storage.trials import best_trials, counts, epochs_trained, trial_records
+
+    complete = counts(opened.study)["COMPLETE"]
+    if complete:
+        say(best_table(best_trials(opened.study, min(SHOWN, complete)), opened.record))
+    tally = counts_with_reasons(trial_records(opened.study))
+    say(f"study {opened.name}: {tally}; {epochs_trained(opened.study)} epochs trained")
+
+
+def _say_interrupted(result: SweepResult) -> None:
+    note(
+        "interrupted: finished trials and the last checkpoint of each running trial are kept; "
+        "resume with:"
+    )
+    note(f"  {command_on('resume', result.study, result.storage)}")
+
+
+def _say_ended(result: SweepResult, config: Mapping[str, Any]) -> None:
+    if result.reason == "time_budget":
+        say("the time budget is spent; what was finished is kept")
+    for line in next_steps(result.study, result.storage, config.get("num_samples", 100)):
+        say(line)
+    if _wants_ensembles(config):
+        say(
+            "transfer_learning.enabled is set, but this version trains no ensembles yet; "
+            "the best configurations are shown by:"
+        )
+        top_k = str(config["transfer_learning"].get("top_k", 3))
+        say(f"  {command_on('top-k', result.study, result.storage, '-k', top_k)}")
+
+
+def _wants_ensembles(config: Mapping[str, Any]) -> bool:
+    section = config.get("transfer_learning")
+    return isinstance(section, Mapping) and bool(section.get("enabled"))

@@ -1,0 +1,110 @@
+"""``sweep``: start a sweep, or only say what it would do."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chemprop_hpo.hpo.commands.console import write
+from chemprop_hpo.hpo.commands.options import (
+    STORAGE_HELP,
+    STORAGE_VARIABLE,
+    Debug,
+    Level,
+    LogLevel,
+    Overrides,
+    SweepFile,
+)
+from chemprop_hpo.hpo.commands.overrides import sweep_overrides
+from chemprop_hpo.hpo.commands.watching import watched
+
+if TYPE_CHECKING:
+    from chemprop_hpo.configs.load import LoadedSweep
+    from chemprop_hpo.hpo.sweep import SweepPlan
+
+HELP = """\
+Run the sweep that a YAML file describes.
+
+Trials are kept in a study as they run. Ctrl-C ends a sweep cleanly; `resume`, or the same
+`sweep` once more, goes on with it. `--dry-run` checks data, resources and database, shows the
+search space and five configurations, and starts nothing.
+
+\b
+Examples:
+  chemprop-hpo sweep esol.yaml
+  chemprop-hpo sweep esol.yaml --dry-run
+  chemprop-hpo sweep esol.yaml num_samples=20 resources.gpus_per_trial=0
+  chemprop-hpo sweep esol.yaml --study second --storage sqlite:///lab.db
+
+\b
+Exit codes: 0 finished, 1 failed, 2 something to put right in the file or on
+the command line, 130 or 143 interrupted (Ctrl-C or SIGTERM).
+"""
+
+Name = Annotated[
+    str | None,
+    typer.Option("--study", metavar="NAME", help="Name of the study, in place of study.name."),
+]
+Url = Annotated[
+    str | None,
+    typer.Option("--storage", metavar="URL", envvar=STORAGE_VARIABLE, help=STORAGE_HELP),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check and show everything, start nothing.")
+]
+
+
+def sweep(
+    file: SweepFile,
+    overrides: Overrides = None,
+    study: Name = None,
+    storage: Url = None,
+    dry_run: DryRun = False,
+    log_level: Level = LogLevel.INFO,
+    debug: Debug = False,
+) -> None:
+    """Load the file, then plan or run it."""
+    changes = sweep_overrides(overrides, study, storage)
+    from chemprop_hpo.configs.load import load_sweep
+
+    loaded = load_sweep(file, changes)
+    if dry_run:
+        _show_plan(loaded, log_level)
+    else:
+        _run(loaded, log_level)
+
+
+def _run(loaded: LoadedSweep, log_level: LogLevel) -> None:
+    with watched(log_level) as display:
+        from chemprop_hpo.hpo.sweep import start_sweep
+
+        result = start_sweep(loaded, observers=(display,))
+    from chemprop_hpo.hpo.commands.outcome import report_outcome
+
+    report_outcome(result, loaded.config.study.storage)
+
+
+def _show_plan(loaded: LoadedSweep, log_level: LogLevel) -> None:
+    with watched(log_level):
+        from chemprop_hpo.hpo.sweep import plan_sweep
+
+        plan = plan_sweep(loaded)
+    write(_plan_text(plan))
+
+
+def _plan_text(plan: SweepPlan) -> str:
+    samples = [f"{i}. {json.dumps(dict(s))}" for i, s in enumerate(plan.samples, start=1)]
+    sections = {
+        "Configuration": plan.config_yaml.strip().splitlines(),
+        "Data": plan.data_lines,
+        "Resources": plan.resource_lines,
+        "Storage": [plan.storage_line],
+        "Search space": [*plan.space_tree.rstrip().splitlines(), f"size: {plan.space_size}"],
+        "Sampled configurations": samples,
+    }
+    blocks = [
+        f"{title}\n" + "\n".join(f"  {x}" for x in lines) for title, lines in sections.items()
+    ]
+    return "\n\n".join([*blocks, "All checks passed; nothing was started (dry run)."])
