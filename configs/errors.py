@@ -6,6 +6,7 @@ __all__ = [
     "ChempropHpoError",
     "ConfigError",
     "DataError",
+    "DiskFullError",
     "ResourceError",
     "SpaceError",
     "StorageError",
@@ -31,6 +32,7 @@ class ChempropHpoError(Exception):
         │   │   └── SpaceError      a search space that cannot be honoured
         │   ├── DataError           a table cannot be used as it is
         │   ├── ResourceError       a trial would wait for ever
+        │   ├── DiskFullError       no room for a checkpoint
         │   ├── UnknownStudyError   no such study in that storage
         │   ├── StudyMismatchError  the study holds other data, metric or direction
         │   ├── StorageError        the database cannot be reached or used
@@ -75,6 +77,10 @@ class ResourceError(UsageError):
 
 class StorageError(UsageError):
     """A database that cannot be reached or used."""
+
+
+class DiskFullError(UsageError):
+    """No room left where checkpoints are written."""
 
 
 class UnknownStudyError(UsageError):
