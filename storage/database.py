@@ -1,0 +1,246 @@
+"""Open the database that holds the studies: SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from sqlalchemy import URL, Engine, NullPool, create_engine, insert, inspect, select, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from chemprop_hpo.configs.errors import StorageError
+from chemprop_hpo.configs.secrets import mask_url
+from chemprop_hpo.storage.locations import engine_options, is_sqlite, parse_url, prefer_wal
+from chemprop_hpo.storage.locks import exclusive
+from chemprop_hpo.storage.optuna_storage import OptunaStorage
+from chemprop_hpo.storage.tables import TABLES_VERSION, meta, metadata
+
+__all__ = ["Database", "open_database"]
+
+
+class Database:
+    """An open database: Optuna's storage and an engine for the package's own tables.
+
+    It shows no password and is not pickled: another process opens its own.
+
+    Attributes
+    ----------
+    storage : RDBStorage
+        For Optuna. Use one per process.
+    masked_url : str
+        The URL as it was given, with the password masked.
+    """
+
+    def __init__(self, storage: OptunaStorage, masked_url: str) -> None:
+        self.storage = storage
+        self.masked_url = masked_url
+
+    @property
+    def engine(self) -> Engine:
+        """The SQLAlchemy engine, shared with Optuna."""
+        return self.storage.engine
+
+    def now(self) -> float:
+        """Return the time in seconds since 1970 by the clock that all drivers share."""
+        if is_sqlite(self.engine.url):
+            return time.time()
+        with self.engine.connect() as connection:
+            query = text("SELECT extract(epoch FROM clock_timestamp())::float8")
+            return float(connection.execute(query).scalar_one())
+
+    def study_id(self, study: optuna.Study) -> int:
+        """Return the number under which the study's rows are kept."""
+        return self.storage.get_study_id_from_name(study.study_name)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Hold the lock under which studies are created and deleted."""
+        return exclusive(self.engine)
+
+    def close(self) -> None:
+        """Close all connections of this process."""
+        self.storage.remove_session()
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Database({self.masked_url!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} is not pickled: its URL may hold a password")
+
+
+def open_database(url: str, *, create: bool = True) -> Database:
+    """Open the database at ``url``, and create its tables where they are missing.
+
+    Any number of processes may do so at the same moment.
+
+    Parameters
+    ----------
+    url : str
+        ``sqlite:///FILE.db`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
+    create : bool
+        False for commands that only read: a missing database is then an error, and no file
+        is left behind.
+
+    Raises
+    ------
+    StorageError
+        The URL is wrong, the database cannot be reached, is missing, or was made by another
+        program or a newer version.
+    """
+    parsed, masked = parse_url(url), mask_url(url)
+    _refuse_missing_file(parsed, masked, create)
+    with _clear_errors(parsed, masked):
+        content = _look_into(parsed)
+        if not content.is_ready:
+            _refuse_unready(masked, content, create)
+            _create_tables(parsed, masked)
+        storage = OptunaStorage(parsed, create=False)
+        _check_versions(storage, masked)
+    return Database(storage, masked)
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What a database holds: our tables' version, and whose tables stand beside them."""
+
+    version: int | None
+    has_optuna: bool
+    has_migrations: bool
+
+    @property
+    def is_ready(self) -> bool:
+        return self.version is not None
+
+
+def _refuse_missing_file(url: URL, masked: str, create: bool) -> None:
+    if not create and is_sqlite(url) and not Path(str(url.database)).exists():
+        raise StorageError(
+            f"{masked}: there is no such file, so it holds no study; start one with: "
+            "chemprop-hpo sweep FILE, or name another with --storage"
+        )
+
+
+def _look_into(url: URL) -> _Content:
+    engine = _short_lived_engine(url)
+    try:
+        with engine.connect() as connection:
+            names = set(inspect(connection).get_table_names())
+            ours = select(meta.c.version).order_by(meta.c.version.desc())
+            version = connection.execute(ours).scalar() if meta.name in names else None
+    finally:
+        engine.dispose()
+    return _Content(version, "studies" in names, "alembic_version" in names)
+
+
+def _short_lived_engine(url: URL) -> Engine:
+    try:
+        return create_engine(url, poolclass=NullPool, **engine_options(url))
+    except ImportError:
+        raise StorageError(
+            "PostgreSQL needs its driver; install it with: pip install 'chemprop-hpo[postgres]'"
+        ) from None
+
+
+def _refuse_unready(masked: str, content: _Content, create: bool) -> None:
+    # Optuna and MLflow both keep their migrations in a table of this name.
+    if content.has_migrations and not content.has_optuna:
+        raise StorageError(
+            f"{masked} is the database of another program, MLflow perhaps; "
+            "name a database of its own for the studies"
+        )
+    if not create:
+        raise StorageError(
+            f"{masked} holds no study of this program; start one with: chemprop-hpo sweep FILE, "
+            "or name another with --storage"
+        )
+
+
+def _create_tables(url: URL, masked: str) -> None:
+    engine = _short_lived_engine(url)
+    try:
+        with exclusive(engine):
+            content = _look_into(url)
+            if not content.is_ready:
+                prefer_wal(url)
+                _create_optuna_tables(url, masked, content)
+                _create_own_tables(engine)
+    finally:
+        engine.dispose()
+
+
+def _create_optuna_tables(url: URL, masked: str, content: _Content) -> None:
+    # Its migrations table comes last: where it stands, Optuna was here and nothing is missing.
+    storage = OptunaStorage(url, create=not content.has_migrations)
+    try:
+        _check_optuna_version(storage, masked)
+    finally:
+        storage.engine.dispose()
+
+
+def _create_own_tables(engine: Engine) -> None:
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(meta).values(version=TABLES_VERSION))
+
+
+def _check_versions(storage: OptunaStorage, masked: str) -> None:
+    with storage.engine.connect() as connection:
+        version = connection.execute(select(meta.c.version)).scalar_one()
+    if version > TABLES_VERSION:
+        raise StorageError(
+            f"{masked} was written by a newer chemprop-hpo (tables {version}, known up to "
+            f"{TABLES_VERSION}); upgrade with: pip install -U chemprop-hpo"
+        )
+    _check_optuna_version(storage, masked)
+
+
+def _check_optuna_version(storage: OptunaStorage, masked: str) -> None:
+    current, head = storage.get_current_version(), storage.get_head_version()
+    if current != head:
+        raise StorageError(_optuna_version_text(masked, current, storage.get_all_versions()))
+
+
+def _optuna_version_text(masked: str, current: str, known: list[str]) -> str:
+    if current in known:
+        return (
+            f"{masked} has the tables of an older Optuna ({current}); back it up, then run: "
+            "optuna storage upgrade --storage URL"
+        )
+    return (
+        f"{masked} has the tables of a newer Optuna ({current}); upgrade with: "
+        "pip install -U chemprop-hpo"
+    )
+
+
+@contextmanager
+def _clear_errors(url: URL, masked: str) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        # Not chained: a traceback would show the driver's own words.
+        raise StorageError(f"{masked} cannot be used: {_reason(error, url)}") from None
+
+
+def _reason(error: BaseException, url: URL) -> str:
+    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        error = error.__cause__
+    said = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
+    return said.replace(url.password, "***") if url.password else said

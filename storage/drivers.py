@@ -1,0 +1,155 @@
+"""Which drivers work on a study, and which of them are dead."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import optuna
+import psutil
+from sqlalchemy import insert, select, update
+
+from chemprop_hpo.storage.database import Database
+from chemprop_hpo.storage.tables import drivers
+
+__all__ = [
+    "BEAT_EVERY_S",
+    "DEAD_AFTER_S",
+    "Driver",
+    "DriverRow",
+    "all_drivers",
+    "is_dead",
+    "live_drivers",
+]
+
+BEAT_EVERY_S = 10.0
+DEAD_AFTER_S = 60.0
+
+
+@dataclass(frozen=True)
+class DriverRow:
+    """What a driver has written about itself; times are seconds since 1970."""
+
+    id: str
+    study_id: int
+    host: str
+    boot_id: str
+    pid: int
+    pid_started: float
+    started_at: float
+    beat_at: float
+    left_at: float | None
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The present process at work on a study, as the others see it."""
+
+    db: Database
+    id: str
+    study_id: int
+
+    @classmethod
+    def register(cls, db: Database, study: optuna.Study) -> Driver:
+        """Enter this process as a driver of ``study``; it must beat from now on."""
+        driver, now = cls(db, uuid4().hex, db.study_id(study)), db.now()
+        row = DriverRow(
+            id=driver.id,
+            study_id=driver.study_id,
+            host=socket.gethostname(),
+            boot_id=_boot_id(),
+            pid=os.getpid(),
+            pid_started=_process_start(os.getpid()) or 0.0,
+            started_at=now,
+            beat_at=now,
+            left_at=None,
+        )
+        with db.engine.begin() as connection:
+            connection.execute(insert(drivers).values(vars(row)))
+        return driver
+
+    def beat(self) -> bool:
+        """Say that this driver lives; call it every `BEAT_EVERY_S`.
+
+        Returns
+        -------
+        bool
+            False if the study, and this driver with it, was deleted.
+        """
+        return self._write(beat_at=self.db.now())
+
+    def leave(self) -> None:
+        """Say that this driver ends; trials that it leaves running are orphans at once."""
+        self._write(left_at=self.db.now())
+
+    def _write(self, **values: float) -> bool:
+        with self.db.engine.begin() as connection:
+            statement = update(drivers).where(drivers.c.id == self.id).values(values)
+            return connection.execute(statement).rowcount == 1
+
+
+def all_drivers(db: Database, study: optuna.Study) -> dict[str, DriverRow]:
+    """Return every driver that ever worked on ``study``, by its id, the oldest first."""
+    query = select(drivers).where(drivers.c.study_id == db.study_id(study))
+    with db.engine.connect() as connection:
+        rows = connection.execute(query.order_by(drivers.c.started_at)).mappings()
+        return {row["id"]: DriverRow(**row) for row in rows}
+
+
+def live_drivers(db: Database, study: optuna.Study) -> list[DriverRow]:
+    """Return the drivers that work on ``study`` now."""
+    now = db.now()
+    return [row for row in all_drivers(db, study).values() if not is_dead(row, now)]
+
+
+def is_dead(row: DriverRow, now: float) -> bool:
+    """Whether a driver is gone: it left, its beat is old, or its process ended on this machine.
+
+    Parameters
+    ----------
+    row : DriverRow
+        What it wrote.
+    now : float
+        The database's time, from `Database.now`.
+    """
+    if row.left_at is not None or now - row.beat_at > DEAD_AFTER_S:
+        return True
+    here = row.host == socket.gethostname() and row.boot_id == _boot_id()
+    return here and _process_start(row.pid) != row.pid_started
+
+
+@functools.cache
+def _boot_id() -> str:
+    """Return what tells this boot, and this container of process ids, from any other."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # not Linux
+        return str(int(psutil.boot_time()))
+
+
+def _process_start(pid: int) -> float | None:
+    """Return when a process began, in a unit of this machine, or None if it is gone.
+
+    On Linux in clock ticks since boot: wall time moves when the clock is set.
+    """
+    if not Path("/proc/self/stat").exists():
+        return _process_start_elsewhere(pid)
+    try:
+        # The command's name may hold spaces and brackets; the fields go on after the last one.
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in ("Z", "X") else float(rest[18])
+
+
+def _process_start_elsewhere(pid: int) -> float | None:
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except psutil.Error:
+        return None

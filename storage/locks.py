@@ -1,0 +1,82 @@
+"""Let one process at a time change what a database holds as a whole."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
+
+from chemprop_hpo.configs.errors import StorageError
+from chemprop_hpo.storage.locations import BUSY_TIMEOUT_S, is_sqlite
+
+__all__ = ["exclusive"]
+
+_POLL_S = 0.02
+_ADVISORY_KEY = int.from_bytes(b"chem_hpo", "big")
+
+
+def exclusive(engine: Engine) -> AbstractContextManager[None]:
+    """Hold the one lock of a database; it goes with the process that held it.
+
+    SQLite has a file beside it for this, PostgreSQL an advisory lock.
+
+    Raises
+    ------
+    StorageError
+        Another process held the lock for a minute.
+    """
+    if is_sqlite(engine.url):
+        return _file_lock(Path(str(engine.url.database)))
+    return _advisory_lock(engine)
+
+
+@contextmanager
+def _file_lock(database: Path) -> Iterator[None]:
+    path = database.with_name(f".{database.name}.lock")
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        _wait_for(handle, path)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _wait_for(handle: int, path: Path) -> None:
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise StorageError(_held(str(path))) from None
+            time.sleep(_POLL_S)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be locked: {error.strerror}") from None
+
+
+@contextmanager
+def _advisory_lock(engine: Engine) -> Iterator[None]:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"SET lock_timeout = '{BUSY_TIMEOUT_S}s'"))
+        try:
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_KEY})
+        except OperationalError:
+            raise StorageError(_held(f"the database {engine.url.database}")) from None
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_KEY})
+            connection.execute(text("RESET lock_timeout"))
+
+
+def _held(what: str) -> str:
+    return f"{what} is locked by another process for {BUSY_TIMEOUT_S} s; end it, then try again"

@@ -1,0 +1,112 @@
+"""Tell in which way two records speak of different studies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from chemprop_hpo.storage.records import StudyRecord
+
+__all__ = ["differences"]
+
+# What the metric is measured on: values before and after a change could not be compared.
+_MEASURED = (
+    ("task",),
+    ("data", "smiles_col"),
+    ("data", "target_cols"),
+    ("data", "target_weights"),
+    ("data", "target_transforms"),
+    ("split",),
+    ("optimization", "criterion"),
+)
+
+
+def differences(stored: StudyRecord, new: StudyRecord) -> list[str]:
+    """Return one line for each thing that keeps ``new`` from going on with ``stored``.
+
+    Ranges may change, and parameters may come and go. The choices and the kind of a parameter
+    may not, since Optuna cannot carry finished trials over.
+    """
+    return [
+        *_changed("metric", stored.metric, new.metric),
+        *_changed("mode", stored.mode, new.mode),
+        *_data_differences(stored.data, new.data),
+        *_measure_differences(stored.config, new.config),
+        *_space_differences(stored.space, new.space),
+    ]
+
+
+def _changed(what: str, old: Any, new: Any) -> Iterator[str]:
+    if _plain(old) != _plain(new):
+        yield f"{what}: {_shown(old)} in the study, {_shown(new)} now"
+
+
+def _data_differences(
+    old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    old, new = _by_short_name(old, new)
+    for name in sorted(old.keys() | new.keys()):
+        if _sha(old.get(name)) != _sha(new.get(name)):
+            there, here = _file_text(old.get(name)), _file_text(new.get(name))
+            yield f"data {name}: {there} in the study, {here} now"
+
+
+def _by_short_name(
+    old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]
+) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, Mapping[str, Any]]]:
+    """Name files without their folders where that is unambiguous: data may have moved."""
+    short = [{PurePath(name).name: value for name, value in files.items()} for files in (old, new)]
+    if len(short[0]) == len(old) and len(short[1]) == len(new):
+        return short[0], short[1]
+    return old, new
+
+
+def _sha(file: Mapping[str, Any] | None) -> Any:
+    return None if file is None else file.get("sha256")
+
+
+def _file_text(file: Mapping[str, Any] | None) -> str:
+    if file is None:
+        return "absent"
+    return f"{file.get('rows', '?')} rows, sha256 {str(file.get('sha256'))[:12]}"
+
+
+def _measure_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for path in _MEASURED:
+        yield from _changed(".".join(path), _at(old, path), _at(new, path))
+    yield from _changed("split.seed", _split_seed(old), _split_seed(new))
+
+
+def _at(config: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    value: Any = config
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if path == ("split",) and isinstance(value, Mapping):
+        return {key: part for key, part in value.items() if key != "seed"}
+    return value
+
+
+def _split_seed(config: Mapping[str, Any]) -> Any:
+    """Return the seed of the split, which is the sweep's own where none is written."""
+    split = config.get("split")
+    if not split or split.get("method") == "column":
+        return None
+    seed = split.get("seed")
+    return config.get("seed") if seed is None else seed
+
+
+def _space_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted(old.keys() & new.keys()):
+        before, after = _plain(old[name]), _plain(new[name])
+        for part in ("type", "choices", "value"):
+            yield from _changed(f"search_space.{name}", before.get(part), after.get(part))
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,77 @@
+"""Share out the budget of a study: each trial, with its continuations, takes one slot."""
+
+from __future__ import annotations
+
+import optuna
+from sqlalchemy import delete, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from chemprop_hpo.storage.database import Database
+from chemprop_hpo.storage.drivers import all_drivers, is_dead
+from chemprop_hpo.storage.tables import slots
+
+__all__ = ["claim_slot", "claimed_slots", "release_slot", "release_stale_slots"]
+
+
+def claim_slot(db: Database, study_id: int, driver_id: str, total: int) -> int | None:
+    """Claim the lowest free slot below ``total`` for a driver, or return None if all are taken.
+
+    No two drivers ever get the same one.
+    """
+    while True:
+        slot = _lowest_free(set(claimed_slots(db, study_id)), total)
+        if slot is None or _insert(db, study_id, driver_id, slot):
+            return slot
+
+
+def claimed_slots(db: Database, study_id: int) -> dict[int, str]:
+    """Return the claimed slots in order, each with the id of the driver that claimed it."""
+    query = select(slots.c.slot, slots.c.driver_id).where(slots.c.study_id == study_id)
+    with db.engine.connect() as connection:
+        rows = connection.execute(query.order_by(slots.c.slot))
+        return {row.slot: row.driver_id for row in rows}
+
+
+def release_slot(db: Database, study_id: int, slot: int) -> None:
+    """Give a slot back that no trial came to use."""
+    mine = (slots.c.study_id == study_id) & (slots.c.slot == slot)
+    with db.engine.begin() as connection:
+        connection.execute(delete(slots).where(mine))
+
+
+def release_stale_slots(db: Database, study: optuna.Study) -> list[int]:
+    """Give back the slots that dead drivers claimed and no trial refers to; return them."""
+    study_id, now = db.study_id(study), db.now()
+    known = all_drivers(db, study)
+    # Claims before trials: a driver that is dead by now begins no trial in between.
+    claims = claimed_slots(db, study_id)
+    used = {trial.user_attrs.get("slot") for trial in study.get_trials(deepcopy=False)}
+    stale = [
+        slot
+        for slot, driver_id in claims.items()
+        if slot not in used and (driver_id not in known or is_dead(known[driver_id], now))
+    ]
+    return [slot for slot in stale if _release_from(db, study_id, slot, claims[slot])]
+
+
+def _lowest_free(taken: set[int], total: int) -> int | None:
+    return next((slot for slot in range(total) if slot not in taken), None)
+
+
+def _insert(db: Database, study_id: int, driver_id: str, slot: int) -> bool:
+    row = insert(slots).values(study_id=study_id, slot=slot, driver_id=driver_id)
+    try:
+        with db.engine.begin() as connection:
+            connection.execute(row)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _release_from(db: Database, study_id: int, slot: int, driver_id: str) -> bool:
+    """Delete one claim, unless another driver cleared it and claimed the slot anew."""
+    claim = (
+        (slots.c.study_id == study_id) & (slots.c.slot == slot) & (slots.c.driver_id == driver_id)
+    )
+    with db.engine.begin() as connection:
+        return connection.execute(delete(slots).where(claim)).rowcount == 1
