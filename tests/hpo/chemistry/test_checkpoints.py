@@ -1,0 +1,83 @@
+import resource
+
+import pytest
+import torch
+
+from chemprop_hpo.hpo.chemistry.checkpoints import (
+    CheckpointError,
+    read_checkpoint,
+    read_header,
+    write_atomically,
+    write_checkpoint,
+)
+
+HEADER = {"report": {"value": 0.1 + 0.2, "metrics": {"val_loss": 1e-300}}}
+STATE = {"weights": {"a": torch.arange(1000.0)}, "schedule": {"last_epoch": 3}, "none": None}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / "epoch.ckpt"
+    write_checkpoint(path, HEADER, STATE)
+    return path
+
+
+@pytest.fixture
+def full_disk():
+    """Let no file of this process grow beyond one KiB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_checkpoint_comes_back_as_it_was(checkpoint):
+    header, state = read_checkpoint(checkpoint)
+    assert header == HEADER == read_header(checkpoint)
+    assert torch.equal(state["weights"]["a"], STATE["weights"]["a"])
+    assert (state["schedule"], state["none"]) == ({"last_epoch": 3}, None)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.005, 0.5, 0.999])
+def test_a_checkpoint_cut_short_is_noticed(checkpoint, share):
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content[: int(len(content) * share)])
+    for read in (read_header, read_checkpoint):
+        with pytest.raises(CheckpointError, match=r"epoch\.ckpt"):
+            read(checkpoint)
+
+
+def test_a_flipped_bit_is_noticed(checkpoint):
+    content = bytearray(checkpoint.read_bytes())
+    content[-1000] ^= 1
+    checkpoint.write_bytes(content)
+    with pytest.raises(CheckpointError, match="checksum"):
+        read_checkpoint(checkpoint)
+
+
+def test_a_missing_file_and_a_foreign_one_are_clear_errors(tmp_path):
+    with pytest.raises(CheckpointError, match="No such file"):
+        read_header(tmp_path / "absent.ckpt")
+    torch.save({"a": 1}, tmp_path / "foreign.pt")
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        read_checkpoint(tmp_path / "foreign.pt")
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_leaves_the_old_file_and_no_half_one(tmp_path):
+    path = tmp_path / "epoch.ckpt"
+    write_atomically(path, b"old")
+    with pytest.raises(OSError, match="large"):
+        write_checkpoint(path, HEADER, STATE)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["epoch.ckpt"]
+
+
+def test_a_checkpoint_runs_no_code_when_it_is_read(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return print, ("trapped",)
+
+    write_checkpoint(tmp_path / "trap.ckpt", {}, {"trap": Trap()})
+    with pytest.raises(CheckpointError, match=r"trap\.ckpt"):
+        read_checkpoint(tmp_path / "trap.ckpt")
