@@ -6,6 +6,7 @@ import difflib
 from dataclasses import replace
 
 import optuna
+from optuna import Study
 from sqlalchemy import delete, insert, select
 
 from chemprop_hpo.configs.errors import StudyMismatchError, UnknownStudyError, UsageError
@@ -17,6 +18,7 @@ from chemprop_hpo.storage.summaries import StudySummary, latest_study, list_stud
 from chemprop_hpo.storage.tables import continuations, drivers, pending, slots
 
 __all__ = [
+    "Study",
     "StudyRecord",
     "StudySummary",
     "delete_study",
@@ -25,6 +27,7 @@ __all__ = [
     "open_or_create_study",
     "open_study",
     "read_record",
+    "study_exists",
 ]
 
 _MAX_NAME_LENGTH = 512
@@ -71,6 +74,11 @@ def open_study(db: Database, name: str) -> optuna.Study:
         raise UnknownStudyError(_unknown_text(db, name))
     read_record(study)
     return study
+
+
+def study_exists(db: Database, name: str) -> bool:
+    """Whether the database holds a study of that name."""
+    return _find(db, name) is not None
 
 
 def delete_study(db: Database, name: str) -> None:

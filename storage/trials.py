@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from chemprop_hpo.configs.errors import UsageError
 
-__all__ = ["TrialRecord", "best_trials", "counts", "epochs_trained", "trial_records"]
+__all__ = ["TrialRecord", "best_trials", "counts", "epochs_trained", "folders_in_use", "trial_records"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,13 @@ def counts(study: optuna.Study) -> dict[str, int]:
     for trial in study.get_trials(deepcopy=False):
         found[trial.state.name] += 1
     return found
+
+
+def folders_in_use(study: optuna.Study, k: int) -> set[str]:
+    """Return the checkpoint folders of the ``k`` best trials and of all that are not finished."""
+    unfinished = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
+    named = (trial.user_attrs.get("checkpoint") for trial in [*_ranked(study)[:k], *unfinished])
+    return {name for name in named if name is not None}
 
 
 def epochs_trained(study: optuna.Study) -> int:

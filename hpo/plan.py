@@ -1,0 +1,94 @@
+"""What a sweep would do: everything checked, nothing started."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from chemprop_hpo.configs.load import LoadedSweep, dump_stored
+from chemprop_hpo.configs.schema import (
+    AtomFeatures,
+    MoleculeFeature,
+    Parameter,
+    SweepConfig,
+    Value,
+)
+from chemprop_hpo.hpo.chemistry.data import read_fold
+from chemprop_hpo.hpo.search.sampler import sample_points
+from chemprop_hpo.hpo.search.space import Space, listed
+from chemprop_hpo.hpo.trial.capacity import place
+from chemprop_hpo.hpo.trial.cluster import connected, local_nodes, nodes
+from chemprop_hpo.storage.database import open_database
+from chemprop_hpo.storage.studies import study_exists
+
+__all__ = ["SweepPlan", "featurizers", "plan_sweep"]
+
+SAMPLES = 5
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """A sweep that was checked and not started, ready to be read by a person."""
+
+    config_yaml: str
+    data_lines: list[str]
+    resource_lines: list[str]
+    storage_line: str
+    space_tree: str
+    space_size: str
+    samples: list[dict[str, Value]]
+
+
+def plan_sweep(loaded: LoadedSweep) -> SweepPlan:
+    """Check data, resources and database, and return what a sweep would do.
+
+    Raises
+    ------
+    DataError, ResourceError, StorageError, SpaceError
+        What a sweep would stumble over.
+    """
+    config = loaded.config
+    space = Space.of(config)
+    return SweepPlan(
+        config_yaml=dump_stored(loaded.stored),
+        data_lines=read_fold(config).report.lines(),
+        resource_lines=_resource_lines(config),
+        storage_line=_storage_line(config),
+        space_tree=space.tree(),
+        space_size=space.describe_size(),
+        samples=sample_points(config, space, SAMPLES),
+    )
+
+
+def featurizers(
+    config: SweepConfig,
+) -> tuple[Collection[AtomFeatures], Collection[MoleculeFeature]]:
+    """Return the atom featurizers and molecule features that any trial may need."""
+    atoms = _possible(config.search_space.get("atom_features"), config.model.atom_features)
+    vectors = _possible(config.search_space.get("molecule_features"), "none")
+    if config.base or "molecule_features" not in config.search_space:
+        vectors |= {config.model.molecule_features}
+        atoms |= {config.model.atom_features}
+    models = [config.model.model_copy(update={"molecule_features": v}) for v in sorted(vectors)]
+    needed = {name for model in models for name in model.molecule_feature_names}
+    return sorted(atoms), sorted(needed)  # type: ignore[return-value]  # names checked on load
+
+
+def _possible(parameter: Parameter | None, default: str) -> set[str]:
+    if parameter is None:
+        return {default}
+    return {str(value) for value in listed(parameter) or ()}
+
+
+def _resource_lines(config: SweepConfig) -> list[str]:
+    if config.ray.address is None:
+        return list(place(config.resources, local_nodes()).lines)
+    with connected(config.ray.address):
+        return list(place(config.resources, nodes()).lines)
+
+
+def _storage_line(config: SweepConfig) -> str:
+    with open_database(config.study.storage) as database:
+        exists = study_exists(database, config.study_name)
+        verb = "exists and would go on" if exists else "would be created"
+        return f"study {config.study_name!r} {verb} in {database.masked_url}"

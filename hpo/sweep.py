@@ -1,0 +1,412 @@
+"""Start a sweep or go on with one: study, workers, scheduler and observers put together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from chemprop_hpo.configs.errors import ChempropHpoError, SweepFailedError
+from chemprop_hpo.configs.load import LoadedSweep, load_stored
+from chemprop_hpo.configs.schema import MlflowConfig, StudyConfig, SweepConfig
+from chemprop_hpo.hpo.chemistry.data import read_fold
+from chemprop_hpo.hpo.chemistry.data_files import file_fingerprints
+from chemprop_hpo.hpo.chemistry.features import featurise_fold
+from chemprop_hpo.hpo.chemistry.training import train
+from chemprop_hpo.hpo.events import Observer, SweepEnded, SweepStarted
+from chemprop_hpo.hpo.plan import SweepPlan, featurizers, plan_sweep
+from chemprop_hpo.hpo.search.asha import Asha
+from chemprop_hpo.hpo.search.book import TrialBook
+from chemprop_hpo.hpo.search.past import past_trials
+from chemprop_hpo.hpo.search.sampler import build_sampler, preset_points
+from chemprop_hpo.hpo.search.searcher import StudySearcher
+from chemprop_hpo.hpo.search.source import TrialSource
+from chemprop_hpo.hpo.search.space import Space
+from chemprop_hpo.hpo.tracking.manifest import build_manifest
+from chemprop_hpo.hpo.trial.callback import SweepCallback
+from chemprop_hpo.hpo.trial.capacity import place
+from chemprop_hpo.hpo.trial.cluster import connected, local_nodes, nodes, require_shared_folder
+from chemprop_hpo.hpo.trial.ending import EarlyEnd, Interrupts
+from chemprop_hpo.hpo.trial.trainable import Train, TrialJob, TrialTrainable
+from chemprop_hpo.hpo.trial.weights import keep_only
+from chemprop_hpo.storage.database import Database, open_database
+from chemprop_hpo.storage.ownership import (
+    Driver,
+    continue_trial,
+    mend_continuations,
+    orphans,
+    release_stale_slots,
+)
+from chemprop_hpo.storage.studies import (
+    Study,
+    StudyRecord,
+    open_or_create_study,
+    open_study,
+    read_record,
+)
+from chemprop_hpo.storage.trials import TrialRecord, best_trials, counts, folders_in_use
+
+__all__ = ["SweepPlan", "SweepResult", "plan_sweep", "resume_sweep", "start_sweep"]
+
+log = logging.getLogger(__name__)
+
+WORKER_DEATHS = 3
+"""How often the worker of one trial may die before the trial counts as failed."""
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """How a sweep ended.
+
+    ``reason`` is ``finished``, ``interrupted`` or ``time_budget``; ``signal`` is the number of
+    the signal that interrupted it.
+    """
+
+    study: str
+    storage: str
+    """Database URL with its password masked."""
+    counts: Mapping[str, int]
+    best: TrialRecord | None
+    signal: int | None
+    reason: str
+
+
+def start_sweep(
+    loaded: LoadedSweep, *, observers: Sequence[Observer] = (), train: Train = train
+) -> SweepResult:
+    """Run the sweep of a configuration; a study of that name is gone on with.
+
+    Parameters
+    ----------
+    loaded : LoadedSweep
+        The configuration.
+    observers : sequence of Observer
+        Told what happens, beside MLflow where the configuration asks for it.
+    train : callable
+        Trains one model, with the signature of `chemprop_hpo.hpo.chemistry.training.train`.
+
+    Returns
+    -------
+    SweepResult
+
+    Raises
+    ------
+    DataError, ResourceError, StorageError, StudyMismatchError, TrackingError
+        Before anything is trained.
+    SweepFailedError
+        If the cluster went away; what was finished is kept.
+    """
+    with ExitStack() as stack:
+        tables = read_fold(loaded.config)
+        _check_fits(loaded.config, stack)
+        for line in tables.report.lines():
+            log.info(line)
+        db = stack.enter_context(open_database(loaded.config.study.storage))
+        manifest = _manifest(loaded.config)
+        watchers = (*observers, *_trackers(loaded, manifest))
+        study, created = open_or_create_study(
+            db, loaded.config.study_name, _record(loaded, manifest)
+        )
+        stack.enter_context(connected(loaded.config.ray.address))
+        fold = featurise_fold(tables, loaded.config, *featurizers(loaded.config))
+        for note in fold.notes:
+            log.info(note)
+        sweep = _Sweep(loaded.config, db, study, watchers, not created, train)
+        return sweep.run(fold)
+
+
+def resume_sweep(
+    name: str,
+    storage_url: str,
+    *,
+    overrides: Sequence[str] = (),
+    num_samples: int | None = None,
+    observers: Sequence[Observer] = (),
+    train: Train = train,
+) -> SweepResult:
+    """Go on with a study; the database alone suffices.
+
+    Parameters
+    ----------
+    name : str
+        The study.
+    storage_url : str
+        Its database, with the password.
+    overrides : sequence of str
+        ``key=value`` changes of what may differ here: paths, resources, tracking.
+    num_samples : int, optional
+        The study's new total of trials.
+    observers, train
+        As in `start_sweep`.
+
+    Raises
+    ------
+    UnknownStudyError
+        If there is no such study.
+    """
+    with open_database(storage_url, create=False) as db:
+        study = open_study(db, name)
+        stored = read_record(study).config
+    total = [] if num_samples is None else [f"num_samples={num_samples}"]
+    loaded = load_stored(stored, [*overrides, *total])
+    here = loaded.config.study.model_copy(update={"storage": storage_url, "name": name})
+    config = loaded.config.model_copy(update={"study": here})
+    return start_sweep(LoadedSweep(config, loaded.stored), observers=observers, train=train)
+
+
+def _check_fits(config: SweepConfig, stack: ExitStack) -> None:
+    # Before anything is stored. A private Ray starts later: it takes seconds.
+    if config.ray.address is None and not ray.is_initialized():
+        place(config.resources, local_nodes())
+    else:
+        stack.enter_context(connected(config.ray.address))
+        place(config.resources, nodes())
+
+
+def _manifest(config: SweepConfig) -> dict[str, Any]:
+    return build_manifest(
+        seed=config.seed,
+        data=file_fingerprints(config),
+        threads=config.resources.cpus_per_trial,
+        devices=("cuda",) if config.resources.gpus_per_trial else ("cpu",),
+    )
+
+
+def _record(loaded: LoadedSweep, manifest: Mapping[str, Any]) -> StudyRecord:
+    config = loaded.config
+    space = Space.of(config).to_json()
+    return StudyRecord(
+        config=loaded.stored,
+        metric=config.metric,
+        mode=config.mode,
+        space=space,
+        space_hash=hashlib.sha256(json.dumps(space, sort_keys=True).encode()).hexdigest(),
+        data=manifest["data"],
+        git_commit=manifest["git"]["commit"],
+        versions=manifest["versions"],
+        seed=config.seed,
+        folder=str(config.study_folder),
+    )
+
+
+def _trackers(loaded: LoadedSweep, manifest: Mapping[str, Any]) -> tuple[Observer, ...]:
+    if not loaded.config.mlflow.tracking:
+        return ()
+    from chemprop_hpo.hpo.tracking.mlflow_runs import MlflowObserver  # seconds to import
+
+    return (
+        MlflowObserver(
+            loaded.config.mlflow,
+            study=loaded.config.study_name,
+            config_stored=loaded.stored,
+            manifest=dict(manifest),
+            space=Space.of(loaded.config).to_json(),
+        ),
+    )
+
+
+@dataclass
+class _Sweep:
+    """One driver's time with a study."""
+
+    config: SweepConfig
+    db: Database
+    study: Study
+    observers: Sequence[Observer]
+    resumed: bool
+    train: Train
+    interrupts: Interrupts = field(default_factory=Interrupts)
+
+    def run(self, fold: Any) -> SweepResult:
+        """Run trials until the budget is spent or the sweep is ended early."""
+        self.study.sampler = build_sampler(self.config.sampler, self.config.seed)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        require_shared_folder(self.folder)
+        driver = Driver.register(self.db, self.study)
+        try:
+            self._take_up_orphans(driver)
+            self._tidy()  # a deleted study of the same name may have left its weights
+            reason = self._drive(driver, fold)
+        finally:
+            driver.leave()
+        self._tidy()
+        return self._result(reason)
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder, absolute."""
+        return self.config.study_folder.absolute()
+
+    def _take_up_orphans(self, driver: Driver) -> None:
+        mend_continuations(self.db, self.study, driver.id)
+        for orphan in orphans(self.db, self.study):
+            log.warning("trial %d has lost its driver and is continued", orphan.number)
+            continue_trial(self.db, self.study, orphan, driver.id, "orphaned")
+        release_stale_slots(self.db, self.study)
+
+    def _drive(self, driver: Driver, fold: Any) -> str:
+        placement = place(self.config.resources, nodes())
+        for line in placement.lines:
+            log.info(line)
+        presets = preset_points(self.config, Space.of(self.config))
+        source = TrialSource(self.db, self.study, driver, self._total(presets), presets)
+        book = TrialBook(self.study, driver.id, self.observers, self._observers_attributes)
+        asha = self._asha(book)
+        stopped = asha.stopped if asha else set()
+        searcher = StudySearcher(
+            self.config, source, book, placement.concurrency, stopped.__contains__
+        )
+        self._announce(placement.concurrency, self._total(presets))
+        with self.interrupts:
+            end = EarlyEnd(
+                self.interrupts, lambda: searcher.fatal is not None, self.config.time_budget_s
+            )
+            callback = SweepCallback(searcher, driver, self.observers, self._tidy)
+            self._tune(searcher, asha or FIFOScheduler(), end, callback, fold)
+            source.close()
+            return self._settle(book, driver, end.reason, searcher.fatal)
+
+    def _total(self, presets: Sequence[Mapping[str, Any]]) -> int:
+        total = self.config.num_samples
+        return min(total, len(presets)) if self.config.sampler.type == "grid" else total
+
+    def _asha(self, book: TrialBook) -> Asha | None:
+        if self.config.scheduler.type == "none":
+            return None
+        asha = Asha(self.config.scheduler, self.config.max_epochs, self.config.mode, book.chain_of)
+        asha.rebuild(past_trials(self.study))
+        return asha
+
+    def _tune(
+        self,
+        searcher: StudySearcher,
+        scheduler: TrialScheduler,
+        end: EarlyEnd,
+        callback: SweepCallback,
+        fold: Any,
+    ) -> None:
+        job = TrialJob(_without_addresses(self.config), self.folder, self.train)
+        resources = {
+            "cpu": self.config.resources.cpus_per_trial,
+            "gpu": self.config.resources.gpus_per_trial,
+        }
+        shared = tune.with_parameters(TrialTrainable, job=job, fold=fold)
+        with _scratch() as scratch:
+            tune.Tuner(
+                tune.with_resources(shared, resources),
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher,
+                    scheduler=scheduler,
+                    num_samples=-1,
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: str(trial.trial_id),
+                ),
+                run_config=tune.RunConfig(
+                    name="sweep",
+                    storage_path=str(scratch),
+                    stop=end,
+                    callbacks=[callback],
+                    failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
+                    verbose=0,
+                ),
+            ).fit()
+
+    # ------------------------------------------------------------------ the end
+
+    def _settle(
+        self, book: TrialBook, driver: Driver, reason: str | None, fatal: ChempropHpoError | None
+    ) -> str:
+        """Mark what is still in flight, so that it can be continued, and tell everyone."""
+        reason = reason or ("failed" if book.flights else "finished")
+        why = "time_budget" if reason == "time_budget" else "interrupted"
+        for flight in list(book.flights.values()):
+            book.note_end(flight, why)
+            frozen = self.db.storage.get_trial(flight.trial._trial_id)
+            continue_trial(self.db, self.study, frozen, driver.id, why)
+            book.forget(flight, "FAIL", why)
+        best = self._best()
+        event = SweepEnded(
+            reason,
+            counts(self.study),
+            best.number if best else None,
+            best.value if best else None,
+        )
+        for observer in self.observers:
+            observer.sweep_ended(event)
+        if fatal is not None:
+            raise fatal
+        if reason == "failed":
+            raise SweepFailedError(
+                "the Ray cluster went away; finished trials are kept; resume with: "
+                f"chemprop-hpo resume --study {self.study.study_name} "
+                f"--storage {self.db.masked_url}"
+            )
+        return reason
+
+    def _announce(self, concurrency: int, total: int) -> None:
+        best = self._best()
+        event = SweepStarted(
+            study=self.study.study_name,
+            storage=self.db.masked_url,
+            metric=self.config.metric,
+            mode=self.config.mode,
+            num_samples=total,
+            max_epochs=self.config.max_epochs,
+            concurrency=concurrency,
+            resumed=self.resumed,
+            counts=counts(self.study),
+            best=best.value if best else None,
+        )
+        for observer in self.observers:
+            observer.sweep_started(event)
+
+    def _best(self) -> TrialRecord | None:
+        complete = counts(self.study).get("COMPLETE", 0)
+        return best_trials(self.study, 1)[0] if complete else None
+
+    def _result(self, reason: str) -> SweepResult:
+        return SweepResult(
+            study=self.study.study_name,
+            storage=self.db.masked_url,
+            counts=counts(self.study),
+            best=self._best(),
+            signal=self.interrupts.received,
+            reason=reason,
+        )
+
+    def _tidy(self) -> None:
+        keep_only(self.folder, folders_in_use(self.study, self.config.transfer_learning.top_k))
+
+    def _observers_attributes(self, number: int) -> dict[str, Any]:
+        runs = (getattr(observer, "run_ids", {}).get(number) for observer in self.observers)
+        return {"mlflow_run_id": run for run in runs if run is not None}
+
+
+def _without_addresses(config: SweepConfig) -> SweepConfig:
+    # What goes to the workers is pickled by Ray: no URL may be in it.
+    return config.model_copy(
+        update={
+            "study": StudyConfig(name=config.study_name),
+            "mlflow": MlflowConfig(tracking=False),
+        }
+    )
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="chp-tune-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,65 @@
+"""What the driver does between Tune's events: beat, tell the observers, settle failed workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ray.tune import Callback
+
+from chemprop_hpo.hpo.events import Observer
+from chemprop_hpo.hpo.search.driver_side import DriverSide
+from chemprop_hpo.hpo.search.searcher import StudySearcher
+from chemprop_hpo.storage.ownership import Driver
+
+__all__ = ["SweepCallback"]
+
+BEAT_S = 10.0
+
+
+class SweepCallback(DriverSide, Callback):
+    """Hooks into Tune's loop.
+
+    Parameters
+    ----------
+    searcher : StudySearcher
+        Told of trials whose worker failed.
+    driver : Driver
+        Beats while the loop turns.
+    observers : sequence of Observer
+        Ticked.
+    tidy : callable
+        Removes files that are no longer needed; called when a trial has ended.
+    """
+
+    def __init__(
+        self,
+        searcher: StudySearcher,
+        driver: Driver,
+        observers: Sequence[Observer],
+        tidy: Callable[[], None],
+    ) -> None:
+        self._searcher = searcher
+        self._driver = driver
+        self._observers = observers
+        self._tidy = tidy
+        self._beaten_at = time.monotonic()
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Beat and tick."""
+        if time.monotonic() - self._beaten_at >= BEAT_S:
+            self._driver.beat()
+            self._beaten_at = time.monotonic()
+        for observer in self._observers:
+            observer.tick()
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Remove what the trial leaves behind."""
+        self._tidy()
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Write down why a worker failed for good."""
+        error = trial.get_pickled_error() or "its worker process died"
+        self._searcher.fail(trial.trial_id, f"{type(error).__name__}: {error}"[:2000])
+        self._tidy()

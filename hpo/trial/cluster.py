@@ -1,0 +1,154 @@
+"""Where trials run: a private local Ray, or a cluster that the user names."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import ray
+
+from chemprop_hpo.configs.errors import ResourceError, SweepFailedError
+from chemprop_hpo.hpo.trial.capacity import Node
+
+__all__ = ["connected", "local_nodes", "nodes", "require_shared_folder"]
+
+log = logging.getLogger(__name__)
+
+START_ATTEMPTS = 3
+
+RAY_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Ray runs workers at nice 15, which halves them beside anything else on the machine.
+    "RAY_worker_niceness": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # A trial that fails before its first report has no metric, and must not end the sweep.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # Signals are handled by the sweep, which settles the trials in flight.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "100000",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000",
+}
+
+
+@contextlib.contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Be connected to Ray; leave nothing of a private one running afterwards.
+
+    Parameters
+    ----------
+    address : str or None
+        An existing cluster (``auto``, ``host:port``, ``ray://...``), or ``None`` for a private
+        local one. A process that is connected already stays so.
+
+    Raises
+    ------
+    ResourceError
+        If there is no cluster at ``address``.
+    SweepFailedError
+        If a local one does not start.
+    """
+    os.environ.update({k: v for k, v in RAY_SETTINGS.items() if k not in os.environ})
+    _quiet()
+    if ray.is_initialized():
+        yield
+        return
+    folder = Path(tempfile.mkdtemp(prefix="chp-"))
+    try:
+        if address is None:
+            _start_local(folder)
+        else:
+            _join(address)
+        _quiet()
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _quiet() -> None:
+    for name in ("ray", "ray.tune", "ray.train", "ray.air", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _start_local(folder: Path) -> None:
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            # Without `local`, Ray joins whatever cluster it finds.
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                _temp_dir=str(folder),
+            )
+            return
+        except Exception as error:  # Ray raises many kinds when its start takes too long
+            ray.shutdown()
+            log.warning("Ray did not start (attempt %d of %d): %s", attempt, START_ATTEMPTS, error)
+            if attempt == START_ATTEMPTS:
+                raise SweepFailedError(f"Ray did not start on this machine: {error}") from error
+
+
+def _join(address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ResourceError(
+            f"no Ray cluster at {address} ({first}); start one with `ray start --head`, "
+            "or leave out ray.address for a private local one"
+        ) from error
+
+
+def nodes() -> list[Node]:
+    """Return the live nodes of the cluster that this process is connected to."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(r.get("CPU", 0), r.get("GPU", 0)) for r in alive]
+
+
+def local_nodes() -> list[Node]:
+    """Return this machine as Ray would count it, without starting Ray."""
+    import torch  # slow, and only a dry run asks
+
+    return [Node(float(os.cpu_count() or 1), float(torch.cuda.device_count()))]
+
+
+def require_shared_folder(folder: Path) -> None:
+    """Check that every node sees the study's folder; a moved trial needs its checkpoint.
+
+    Raises
+    ------
+    ResourceError
+        Naming the nodes that do not see it.
+    """
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    if len(alive) < 2:
+        return
+    token = folder / f".seen-{uuid.uuid4().hex}"
+    token.touch()
+    try:
+        blind = [n["NodeName"] for n in alive if not _sees(n["NodeID"], token)]
+    finally:
+        token.unlink(missing_ok=True)
+    if blind:
+        raise ResourceError(
+            f"the study's folder {folder} is not seen by {', '.join(blind)}; set study.folder to "
+            "one that all nodes share"
+        )
+
+
+def _sees(node_id: str, token: Path) -> bool:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    look = ray.remote(os.path.exists).options(num_cpus=0, scheduling_strategy=there)
+    return bool(ray.get(look.remote(str(token))))

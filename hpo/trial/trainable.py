@@ -1,0 +1,89 @@
+"""One trial under Ray Tune, on a worker that is used again for the next."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from chemprop_hpo.configs.schema import SweepConfig
+from chemprop_hpo.hpo.chemistry.fold import Fold
+from chemprop_hpo.hpo.chemistry.training import TrainingSpec, train
+from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
+from chemprop_hpo.hpo.trial.training_thread import Train, TrainingThread
+
+__all__ = ["TrialJob", "TrialTrainable"]
+
+log = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """What all trials of a sweep share; it holds no address of any service.
+
+    Parameters
+    ----------
+    config : SweepConfig
+        The sweep, without the URLs of its database and tracking server.
+    folder : Path
+        The study's folder, absolute; every worker must see it.
+    train : callable
+        Trains one model.
+    """
+
+    config: SweepConfig
+    folder: Path
+    train: Train = train
+
+    def training(self, trial: dict[str, Any], fold: Fold) -> TrainingThread:
+        """Return the training of one trial, not yet begun."""
+        config = self.config.with_params(trial["params"])
+        spec = TrainingSpec(
+            model=config.model,
+            optimization=config.optimization,
+            max_epochs=config.max_epochs,
+            seed=trial["seed"],
+            metric=config.metric,
+            mode=config.mode,
+            yardstick=self.config.optimization.criterion,
+            device="cuda" if config.resources.gpus_per_trial > 0 else "cpu",
+            threads=config.resources.cpus_per_trial,
+        )
+        folder = TrialFolder(self.folder / trial["folder"])
+        return TrainingThread(self.train, spec, fold, folder, config.checkpoint_every_s)
+
+
+class TrialTrainable(tune.Trainable):
+    """A class trainable: each step is one epoch of the trial that this worker has now."""
+
+    def setup(self, config: dict[str, Any], job: TrialJob, fold: Fold) -> None:
+        """Take the first trial; ``job`` and ``fold`` come out of the object store once."""
+        self._job = job
+        self._fold = fold
+        self._training = job.training(config, fold)
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch."""
+        return self._training.next_report().as_result()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial, once the one before has let go.
+
+        A training that does not let go takes its whole worker with it: Tune starts the new
+        trial on another. Returning False would fail the new trial behind the searcher's back.
+        """
+        if not self._training.stop(STOP_TIMEOUT_S, keep=False):
+            log.error("a stopped training did not end in %g s; its worker ends", STOP_TIMEOUT_S)
+            os._exit(1)
+        self._training = self._job.training(new_config, self._fold)
+        return True
+
+    def cleanup(self) -> None:
+        """Stop for good; keep a checkpoint, since the trial may be continued elsewhere."""
+        self._training.stop(STOP_TIMEOUT_S, keep=True)

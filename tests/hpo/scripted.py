@@ -1,0 +1,149 @@
+"""A training that follows a script, for tests of what Ray, ASHA and the study make of it.
+
+The script is chosen by the searched parameter ``depth``: its curve, and how it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from chemprop_hpo.configs.load import LoadedSweep, load_stored
+from chemprop_hpo.hpo.chemistry.training import EpochReport, NonFiniteLossError, TrainingSpec
+
+GOOD, BAD, EARLY, DIPS, FAILS_FIRST, FAILS_LATER = 1, 2, 3, 4, 5, 6
+NAN_FIRST, NAN_LATER, SILENT, ENDLESS, LINGERS, OOM, DISK_FULL, DIES_ONCE = (
+    7,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+)
+
+
+class Scripted:
+    """What a training can write of itself: here only that it was there."""
+
+    def save_checkpoint(self, path: Path) -> None:
+        path.write_bytes(b"")
+
+    def save_best(self, path: Path) -> None:
+        path.write_bytes(b"best")
+
+
+def values_of(script: int, max_epochs: int) -> Iterator[float]:
+    for epoch in range(1, max_epochs + 1):
+        if script == BAD or script == LINGERS:
+            yield 10.0 - epoch * 0.01
+        elif script == DIPS:
+            yield 0.5 if epoch == 2 else 0.9
+        else:
+            yield 1.0 - epoch * 0.01
+
+
+def before_epoch(script: int, epoch: int) -> None:
+    if (script, epoch) in {(FAILS_FIRST, 1), (FAILS_LATER, 3)}:
+        raise RuntimeError("the script says so")
+    if (script, epoch) in {(NAN_FIRST, 1), (NAN_LATER, 3)}:
+        raise NonFiniteLossError(epoch)
+    if (script, epoch) == (OOM, 2):
+        raise MemoryError("12 GiB asked for")
+    if (script, epoch) == (DISK_FULL, 2):
+        raise OSError(28, "No space left on device")
+    if script == ENDLESS:
+        time.sleep(0.05)
+
+
+def scripted_train(
+    spec: TrainingSpec,
+    fold: Any,
+    on_epoch: Callable[[EpochReport, Any], bool],
+    resume_from: Path | None = None,
+) -> EpochReport | None:
+    """Follow the script of ``spec.model.depth``."""
+    script = spec.model.depth
+    if script == SILENT:
+        return None
+    try:
+        return follow(script, spec.max_epochs, on_epoch)
+    finally:
+        if script == LINGERS:
+            time.sleep(6)  # longer than Tune's own patience with a stopped thread
+
+
+def follow(
+    script: int, max_epochs: int, on_epoch: Callable[[EpochReport, Any], bool]
+) -> EpochReport:
+    best, best_epoch = float("inf"), 0
+    for epoch, value in enumerate(values_of(script, max_epochs), start=1):
+        before_epoch(script, epoch)
+        if value < best:
+            best, best_epoch = value, epoch
+        reason = "early_stopping" if script == EARLY and epoch == 4 else None
+        reason = "max_t" if epoch == max_epochs else reason
+        report = EpochReport(
+            epoch=epoch,
+            value=value,
+            best=best,
+            best_epoch=best_epoch,
+            metrics={"val_loss": value},
+            seconds=0.01,
+            stop_reason=reason,
+            final={"val_loss": best, "train_loss": best / 2} if reason else None,
+        )
+        if not on_epoch(report, Scripted()):
+            break
+    return report
+
+
+def dies_once_train(
+    spec: TrainingSpec, fold: Any, on_epoch: Any, resume_from: Path | None = None
+) -> EpochReport | None:
+    """Kill the worker's process at the third epoch, the first time that it is there."""
+    mark = Path(os.environ["CHEMPROP_HPO_TEST_MARK"])
+
+    def then(report: EpochReport, progress: Any) -> bool:
+        if report.epoch == 3 and not mark.exists():
+            mark.touch()
+            os._exit(1)
+        return bool(on_epoch(report, progress))
+
+    return scripted_train(spec, fold, then, resume_from)
+
+
+def table(folder: Path, rows: int = 30) -> Path:
+    """Write a small table of alkanes and alcohols, and return its path."""
+    path = folder / "molecules.csv"
+    lines = [f"{'C' * (1 + i // 2)}{'O' * (i % 2)},{i * 0.1:.2f}" for i in range(rows)]
+    path.write_text("smiles,y\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def sweep_of(folder: Path, scripts: list[int], **sections: Any) -> LoadedSweep:
+    """Return a sweep that tries the scripts in order, one at a time."""
+    config: dict[str, Any] = {
+        "data": {"file": str(table(folder)), "target_cols": ["y"]},
+        "split": {"method": "random", "test_fraction": 0.1, "val_fraction": 0.2},
+        "search_space": {"depth": {"type": "choice", "choices": list(range(1, 15))}},
+        "base": False,
+        "enqueue": [{"depth": script} for script in scripts],
+        "num_samples": len(scripts),
+        "scheduler": {"max_t": 9, "grace_period": 3, "reduction_factor": 3},
+        "resources": {"max_concurrent_trials": 1},
+        "study": {
+            "name": "scripted",
+            "storage": f"sqlite:///{folder}/studies.db",
+            "folder": str(folder / "study"),
+        },
+        "mlflow": {"tracking": False},
+    }
+    for name, section in sections.items():
+        both = isinstance(section, dict) and name in config
+        config[name] = {**config[name], **section} if both else section
+    return load_stored(config)

@@ -1,0 +1,246 @@
+"""A whole sweep of real Chemprop models through real Ray, small enough for a laptop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+import pytest
+import ray
+import yaml
+
+from chemprop_hpo.configs.load import load_stored, load_sweep
+from chemprop_hpo.hpo.sweep import plan_sweep, resume_sweep, start_sweep
+from chemprop_hpo.hpo.trial.cluster import connected
+from tests.hpo import scripted
+from tests.hpo.scripted import table
+
+HEADS = ["regression", "branched", "mixture_of_experts"]
+
+
+def small(folder: Path, **sections: Any) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "data": {"file": str(table(folder, 60)), "target_cols": ["y"]},
+        "split": {"method": "random", "test_fraction": 0.1, "val_fraction": 0.2},
+        "model": {"depth": 2, "message_hidden_dim": 16, "hidden_dim": 16},
+        "optimization": {"batch_size": 16, "max_epochs": 5, "warmup_epochs": 1},
+        "search_space": {
+            "ffn_type": {"type": "choice", "choices": HEADS},
+            "n_experts": {
+                "type": "randint",
+                "low": 2,
+                "high": 3,
+                "condition": "ffn_type == 'mixture_of_experts'",
+            },
+            "max_lr": {"type": "loguniform", "low": 1e-4, "high": 1e-2},
+        },
+        "enqueue": [{"ffn_type": "branched"}, {"ffn_type": "mixture_of_experts"}],
+        "num_samples": 5,
+        "scheduler": {"max_t": 5, "grace_period": 2},
+        "resources": {"max_concurrent_trials": 2},
+        "study": {
+            "name": "small",
+            "storage": f"sqlite:///{folder}/studies.db",
+            "folder": str(folder / "study"),
+        },
+        "mlflow": {"tracking": False},
+    }
+    return config | sections
+
+
+def trials_in(folder: Path, name: str = "small") -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/studies.db").trials
+
+
+def test_five_trials_of_five_epochs_take_all_three_heads(tmp_path: Path) -> None:
+    result = start_sweep(load_stored(small(tmp_path)))
+    trials = trials_in(tmp_path)
+    assert result.reason == "finished"
+    assert sum(result.counts.values()) == len(trials) == 5
+    assert {t.state.name for t in trials} <= {"COMPLETE", "PRUNED"}
+    assert {t.user_attrs["head"] for t in trials} == set(HEADS)
+    assert [t.params["ffn_type"] for t in trials[:3]] == HEADS
+    assert result.best is not None
+    assert result.best.metrics["val_rmse"] > 0
+    assert "generalisation_gap" in result.best.metrics
+    assert not ray.is_initialized()
+    models = list((tmp_path / "study").rglob("best.pt"))
+    assert 1 <= len(models) <= 3
+
+
+def test_equal_seeds_give_equal_studies(tmp_path: Path) -> None:
+    values = []
+    for run in ("one", "two"):
+        folder = tmp_path / run
+        folder.mkdir()
+        config = small(folder, num_samples=2, resources={"max_concurrent_trials": 1})
+        start_sweep(load_stored(config))
+        values.append([t.intermediate_values for t in trials_in(folder)])
+    assert values[0] == values[1]
+
+
+def test_a_grid_runs_each_point_once_across_a_resume(tmp_path: Path) -> None:
+    space = {
+        "depth": {"type": "choice", "choices": [2, 3]},
+        "batch_size": {"type": "choice", "choices": [16, 32]},
+    }
+    config = small(
+        tmp_path,
+        search_space=space,
+        enqueue=[],
+        sampler={"type": "grid"},
+        scheduler={"type": "none", "max_t": 1},
+        optimization={"batch_size": 16, "max_epochs": 1, "warmup_epochs": 0},
+        num_samples=2,
+    )
+    with connected(None):
+        start_sweep(load_stored(config))
+        url = f"sqlite:///{tmp_path}/studies.db"
+        resume_sweep("small", url, num_samples=100)
+    points = [tuple(sorted(t.params.items())) for t in trials_in(tmp_path)]
+    assert len(points) == len(set(points)) == 4
+
+
+def test_a_dry_run_checks_everything_and_starts_nothing(tmp_path: Path) -> None:
+    plan = plan_sweep(load_stored(small(tmp_path)))
+    assert len(plan.samples) == 5
+    assert plan.samples[0]["ffn_type"] == "regression"
+    assert "n_experts" in plan.space_tree
+    assert trials_or_none(tmp_path) == 0
+    assert not ray.is_initialized()
+
+
+def trials_or_none(folder: Path) -> int:
+    storage = optuna.storages.RDBStorage(f"sqlite:///{folder}/studies.db")
+    return len(optuna.get_all_study_names(storage))
+
+
+def test_four_trials_share_one_gpu_of_rays_own_count(tmp_path: Path) -> None:
+    from tests.hpo.test_contract import Recorder
+
+    recorder = Recorder()
+    loaded = scripted.sweep_of(
+        tmp_path,
+        [scripted.ENDLESS] * 4,
+        resources={"gpus_per_trial": 0.25, "cpus_per_trial": 1, "max_concurrent_trials": None},
+        scheduler={"type": "none", "max_t": 20},
+    )
+    ray.init(address="local", num_cpus=8, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        start_sweep(loaded, observers=(recorder,), train=scripted.scripted_train)
+    finally:
+        ray.shutdown()
+    assert recorder.most == 4
+
+
+# ------------------------------------------------------------------ from the command line
+
+
+def command(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "chemprop_hpo", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(folder), **environment},
+    )
+
+
+def write_sweep(folder: Path, **sections: Any) -> Path:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(small(folder, **sections)))
+    return path
+
+
+def wait_for_epochs(folder: Path, process: subprocess.Popen[str], epochs: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(process.communicate()[0])
+        if (folder / "studies.db").exists() and epochs_in(folder) >= epochs:
+            return
+        time.sleep(0.2)
+    raise AssertionError("no epoch was reported in two minutes")
+
+
+def epochs_in(folder: Path) -> int:
+    try:
+        return sum(len(t.intermediate_values) for t in trials_in(folder))
+    except (KeyError, RuntimeError, optuna.exceptions.StorageInternalError):
+        return 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_is_resumed_to_its_whole_budget(tmp_path: Path, number: int) -> None:
+    file = write_sweep(
+        tmp_path,
+        optimization={"batch_size": 16, "max_epochs": 400, "warmup_epochs": 1},
+        scheduler={"type": "none", "max_t": 400},
+        num_samples=2,
+        enqueue=[],
+    )
+    process = command(tmp_path, "sweep", str(file))
+    wait_for_epochs(tmp_path, process, 6)
+    process.send_signal(number)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + number, output
+    assert "chemprop-hpo resume --study small" in output
+    assert "Traceback" not in output
+    states = [t.state.name for t in trials_in(tmp_path)]
+    assert "RUNNING" not in states
+    assert "WAITING" in states
+    before = {t.number: t for t in trials_in(tmp_path)}
+
+    resume_sweep("small", f"sqlite:///{tmp_path}/studies.db", num_samples=None)
+    trials = trials_in(tmp_path)
+    complete = [t for t in trials if t.state.name == "COMPLETE"]
+    assert len(complete) == 2
+    for trial in trials:
+        if "continues" in trial.user_attrs:
+            old = before[trial.user_attrs["continues"]]
+            assert trial.params == old.params
+            assert min(trial.intermediate_values) >= max(old.intermediate_values, default=0)
+
+
+def test_nothing_of_ray_is_left_running(tmp_path: Path) -> None:
+    process = command(tmp_path, "sweep", str(write_sweep(tmp_path, num_samples=1, enqueue=[])))
+    output = process.communicate(timeout=180)[0]
+    assert process.returncode == 0, output
+    mine = [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(p.info["cmdline"])]
+    assert mine == []
+
+
+def test_a_planted_password_is_nowhere_in_what_a_sweep_wrote(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sqlalchemy import make_url
+
+    from chemprop_hpo.storage.database import open_database
+
+    planted = "s3cr3t-Pl4nted"
+    url = make_url(postgres_url).set(password=planted).render_as_string(hide_password=False)
+    config = small(tmp_path, num_samples=1, enqueue=[])
+    config["study"]["storage"] = url
+    config["mlflow"] = {"tracking": True, "tracking_uri": f"sqlite:///{tmp_path}/mlflow.db"}
+    file = tmp_path / "small.yaml"
+    file.write_text(yaml.safe_dump(config | {"study": {"name": "small"}}))
+    process = command(
+        tmp_path, "sweep", str(file), "--storage", url, "--log-level", "DEBUG", TMPDIR=str(tmp_path)
+    )
+    output = process.communicate(timeout=240)[0]
+    assert process.returncode == 0, output
+    assert planted not in output
+    written = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert len(written) > 3
+    assert [p for p in written if planted.encode() in p.read_bytes()] == []
+    with open_database(url) as db:
+        study = optuna.load_study(study_name="small", storage=db.storage)
+        assert planted not in str(study.user_attrs) + str([t.user_attrs for t in study.trials])
