@@ -1,0 +1,231 @@
+"""Packed graphs equal Chemprop's own; a fold is featurised once and can be shared."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from chemprop.data import BatchMolGraph, MoleculeDatapoint, MoleculeDataset
+from chemprop.featurizers import MoleculeFeaturizerRegistry
+from chemprop.models import MPNN
+from chemprop.nn import BondMessagePassing, MeanAggregation, RegressionFFN
+from rdkit import Chem
+
+from chemprop_hpo.configs.errors import DataError
+from chemprop_hpo.configs.schema import DataConfig, SweepConfig
+from chemprop_hpo.hpo.chemistry.data import FoldTables, read_fold
+from chemprop_hpo.hpo.chemistry.features import (
+    feature_dims,
+    featurise,
+    featurise_fold,
+    graph_featurizer,
+)
+from chemprop_hpo.hpo.chemistry.molecule_vectors import Filling
+
+SMILES = (
+    "CCO",
+    "C",  # an atom, no bond
+    "[Na+].[Cl-]",  # two atoms, no bond
+    "c1ccccc1C(=O)N",
+    "[H][H]",
+    "CC(=O)[O-]",
+    "C/C=C/C",
+    "N[C@@H](C)C(=O)O",
+)
+MOLECULES = tuple(Chem.MolFromSmiles(smiles) for smiles in SMILES)
+ATOM_FEATURES = ("V1", "V2", "ORGANIC", "RIGR")
+PARTS_OF_A_BATCH = ("V", "E", "edge_index", "rev_edge_index", "batch")
+
+
+def _fold_tables(folder: Path, train: str, validation: str) -> tuple[FoldTables, SweepConfig]:
+    (folder / "train.csv").write_text(train)
+    (folder / "validation.csv").write_text(validation)
+    config = SweepConfig(data=DataConfig(data_dir=folder, target_cols=("y",)))
+    return read_fold(config), config
+
+
+@pytest.fixture
+def small_fold(tmp_path: Path) -> tuple[FoldTables, SweepConfig]:
+    return _fold_tables(
+        tmp_path, "smiles,y\nCCO,1\nC,2.5\nc1ccccc1,\nCCN,3\n", "smiles,y\nCCCC,4\nCO,5\n"
+    )
+
+
+@pytest.mark.parametrize("mode", ATOM_FEATURES)
+@pytest.mark.parametrize(
+    "rows", [[0, 1, 2], [1], [2, 1], [7, 0, 3], [3, 3, 0], list(range(len(SMILES)))]
+)
+def test_a_cut_batch_equals_chemprops_own(mode: str, rows: list[int]) -> None:
+    featurizer = graph_featurizer(mode)
+    expected = BatchMolGraph([featurizer(MOLECULES[row]) for row in rows])
+    batch = featurise(MOLECULES, mode).batch(np.array(rows))
+    assert len(batch) == len(expected)
+    for name in PARTS_OF_A_BATCH:
+        ours, theirs = getattr(batch, name), getattr(expected, name)
+        assert ours.dtype == theirs.dtype
+        assert torch.equal(ours, theirs), name
+
+
+def test_a_cut_batch_runs_through_a_chemprop_model_and_moves_between_devices() -> None:
+    torch.manual_seed(0)
+    model = MPNN(BondMessagePassing(), MeanAggregation(), RegressionFFN()).eval()
+    featurizer = graph_featurizer("V2")
+    batch = featurise(MOLECULES, "V2").batch(np.array([3, 1, 0]))
+    batch.to("cpu")
+    expected = model(BatchMolGraph([featurizer(MOLECULES[row]) for row in (3, 1, 0)]))
+    assert torch.equal(model(batch), expected)
+    batch.to("meta")
+    assert {getattr(batch, name).device.type for name in PARTS_OF_A_BATCH} == {"meta"}
+
+
+def test_a_batch_is_in_memory_of_its_own() -> None:
+    packed = featurise(MOLECULES, "V2")
+    rows = np.array([0, 3])
+    packed.batch(rows).V.zero_()
+    assert packed.batch(rows).V.any()
+
+
+def test_packed_graphs_know_their_length_and_widths() -> None:
+    packed = featurise(MOLECULES, "RIGR")
+    assert len(packed) == len(SMILES)
+    assert packed.dims == feature_dims("RIGR")
+    assert packed.nbytes > 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "dims"),
+    [("V1", (133, 14)), ("V2", (72, 14)), ("ORGANIC", (44, 14)), ("RIGR", (52, 2))],
+)
+def test_feature_widths_are_those_of_chemprop(mode: str, dims: tuple[int, int]) -> None:
+    assert feature_dims(mode) == dims
+
+
+@pytest.mark.parametrize("mode", ATOM_FEATURES)
+def test_features_are_those_that_chemprops_own_dataset_computes(mode: str) -> None:
+    dataset = MoleculeDataset(
+        [MoleculeDatapoint.from_smi(smiles) for smiles in SMILES], graph_featurizer(mode)
+    )
+    expected = BatchMolGraph([datum.mg for datum in dataset])
+    assert torch.equal(featurise(MOLECULES, mode).batch(np.arange(len(SMILES))).V, expected.V)
+
+
+def test_a_fold_holds_train_and_validation_in_one_packed_array(
+    small_fold: tuple[FoldTables, SweepConfig],
+) -> None:
+    fold = featurise_fold(*small_fold, ["V2", "RIGR"], ["morgan_count", "charge"])
+    assert fold.train.tolist() == [0, 1, 2]
+    assert fold.validation.tolist() == [3, 4]
+    assert fold.targets[:, 0].tolist() == [1, 2.5, 3, 4, 5]
+    assert set(fold.graphs) == {"V2", "RIGR"}
+    assert {len(packed) for packed in fold.graphs.values()} == {5}
+    assert {name: array.shape for name, array in fold.vectors.items()} == {
+        "morgan_count": (5, 2048),
+        "charge": (5, 1),
+    }
+    assert fold.target_cols == ("y",)
+    assert fold.weights == (1.0,)
+    assert fold.transforms == ("none",)
+    assert fold.task == "regression"
+    assert fold.notes == ()
+
+
+def test_a_fold_cannot_be_written_to(small_fold: tuple[FoldTables, SweepConfig]) -> None:
+    fold = featurise_fold(*small_fold, ["V2"], ["charge"])
+    for array in (fold.targets, fold.train, fold.validation, fold.vectors["charge"]):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+
+
+def test_a_fold_pickled_out_of_band_is_the_same_in_read_only_memory(
+    small_fold: tuple[FoldTables, SweepConfig],
+) -> None:
+    fold = featurise_fold(*small_fold, ["V2"], ["charge"])
+    buffers: list[pickle.PickleBuffer] = []
+    head = pickle.dumps(fold, protocol=5, buffer_callback=buffers.append)
+    read_only = [bytes(buffer) for buffer in buffers]
+    copy = pickle.loads(head, buffers=read_only)
+    assert len(head) < 5_000, "the arrays must travel beside the pickle, not in it"
+    assert sum(len(buffer) for buffer in read_only) < 2 * fold.nbytes
+    expected = fold.graphs["V2"].batch(fold.train)
+    assert torch.equal(copy.graphs["V2"].batch(copy.train).V, expected.V)
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        "morgan_binary",
+        "morgan_count",
+        "rdkit_2d",
+        "v1_rdkit_2d",
+        "v1_rdkit_2d_normalized",
+        "charge",
+    ],
+)
+def test_molecule_vectors_are_chemprops_own(
+    small_fold: tuple[FoldTables, SweepConfig],
+    feature: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.ERROR, logger="chemprop")
+    fold = featurise_fold(*small_fold, ["V2"], [feature])
+    featurize = MoleculeFeaturizerRegistry[feature]()
+    expected = np.array([featurize(molecule) for molecule in small_fold[0].train.molecules])
+    finite = np.isfinite(expected.astype(np.float32))
+    assert finite.mean() > 0.9
+    ours = fold.vectors[feature][fold.train]
+    assert np.array_equal(ours[finite], expected.astype(np.float32)[finite])
+
+
+def test_an_undefined_descriptor_becomes_the_training_mean_and_is_counted(tmp_path: Path) -> None:
+    tables, config = _fold_tables(
+        tmp_path, "smiles,y\nCCO,1\nCCCN,2\nC[Hg]C,3\n", "smiles,y\nCCC,1\nC[Sn](C)(C)C,5\n"
+    )
+    fold = featurise_fold(tables, config, ["V2"], ["rdkit_2d"])
+    vectors = fold.vectors["rdkit_2d"]
+    featurize = MoleculeFeaturizerRegistry["rdkit_2d"]()
+    raw = [featurize(molecule) for molecule in tables.train.molecules]
+    undefined = np.flatnonzero(~np.isfinite(raw[2]) & np.isfinite(raw[0]) & np.isfinite(raw[1]))
+    assert len(undefined) > 0
+    assert np.isfinite(vectors).all()
+    mean = np.mean([raw[0][undefined], raw[1][undefined]], axis=0)
+    np.testing.assert_allclose(vectors[2][undefined], mean, rtol=1e-6)
+    np.testing.assert_array_equal(vectors[4][undefined], vectors[2][undefined])
+    assert len(fold.notes) == 1
+    assert "of 2 molecules are undefined" in fold.notes[0]
+    np.testing.assert_allclose(fold.fillings["rdkit_2d"].means[undefined], mean, rtol=1e-6)
+
+
+def test_chemprops_advice_to_its_callers_does_not_reach_the_user(
+    small_fold: tuple[FoldTables, SweepConfig], caplog: pytest.LogCaptureFixture
+) -> None:
+    featurise_fold(*small_fold, ["V2"], ["rdkit_2d"])
+    assert caplog.messages == []
+    MoleculeFeaturizerRegistry["rdkit_2d"]()
+    assert len(caplog.messages) == 1, "nobody else's warnings are kept back"
+
+
+def test_a_descriptor_that_no_training_molecule_has_is_filled_with_zero() -> None:
+    filling = Filling.of(np.array([[np.nan, 1], [np.inf, 3]], dtype=np.float32))
+    assert filling.means.tolist() == [0, 2]
+    assert filling.fill(np.array([[5, np.nan]], dtype=np.float32)).tolist() == [[5, 2]]
+
+
+def test_a_feature_that_cannot_be_computed_names_the_row(
+    small_fold: tuple[FoldTables, SweepConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fails:
+        def __len__(self) -> int:
+            return 1
+
+        def __call__(self, molecule: Chem.Mol) -> np.ndarray:
+            if molecule.GetNumAtoms() == 1:
+                raise ValueError("too small")
+            return np.zeros(1)
+
+    monkeypatch.setitem(MoleculeFeaturizerRegistry, "charge", Fails)
+    with pytest.raises(DataError, match=r"train\.csv: row 3: charge cannot be .*too small"):
+        featurise_fold(*small_fold, ["V2"], ["charge"])
