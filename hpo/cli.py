@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,7 +14,6 @@ import typer
 
 from chemprop_hpo import __version__
 from chemprop_hpo.configs.errors import ChempropHpoError, ConfigError
-from chemprop_hpo.configs.secrets import mask_text
 from chemprop_hpo.hpo.commands import (
     delete,
     resume,
@@ -25,6 +25,7 @@ from chemprop_hpo.hpo.commands import (
     validate,
 )
 from chemprop_hpo.hpo.commands.console import note
+from chemprop_hpo.hpo.commands.options import STORAGE_VARIABLE
 
 __all__ = ["app", "main", "run"]
 
@@ -32,6 +33,7 @@ PROGRAM = "chemprop-hpo"
 INTERRUPTED = 130
 # What a shell reports for a program that was writing into a closed pipe.
 BROKEN_PIPE = 141
+_PASSWORD = re.compile(r"://[^:/@]*:(.+)@")
 
 HELP = """\
 Hyperparameter sweeps of Chemprop models that survive anything and resume anywhere.
@@ -86,7 +88,7 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return _close_quietly()
     except Exception as error:
-        return _report(error, debug=debug)
+        return _report(error, arguments, debug=debug)
     return code if isinstance(code, int) else 0
 
 
@@ -108,13 +110,26 @@ def _program(
         raise typer.Exit(2)
 
 
-def _report(error: Exception, *, debug: bool) -> int:
+def _report(error: Exception, arguments: Sequence[str], *, debug: bool) -> int:
+    lines = _lines(error, debug=debug)
     if debug:
-        note(mask_text("".join(traceback.format_exception(error))).rstrip())
-    for line in _lines(error, debug=debug):
-        note(line)
+        lines[:0] = "".join(traceback.format_exception(error)).splitlines()
+    for line in lines:
+        note(_without(_passwords(arguments), line))
     known = isinstance(error, ChempropHpoError | typer.TyperException)
     return error.exit_code if known else INTERRUPTED if isinstance(error, typer.Abort) else 1
+
+
+def _passwords(arguments: Sequence[str]) -> list[str]:
+    """Return the passwords of all URLs given: a library may quote one without its URL."""
+    given = [*arguments, os.environ.get(STORAGE_VARIABLE, "")]
+    return [found[1] for text in given if (found := _PASSWORD.search(text))]
+
+
+def _without(passwords: Sequence[str], line: str) -> str:
+    for password in passwords:
+        line = line.replace(password, "***")
+    return line
 
 
 def _lines(error: Exception, *, debug: bool) -> list[str]:

@@ -358,7 +358,7 @@ def _running(state: SweepState, console: Console) -> list[Table | Text]:
 
 def _curves(trials: list[RunningTrial], state: SweepState, console: Console) -> Table:
     wide = console.width >= NARROW
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False)
     columns = ["trial", "epoch", "best", "last", "head"] if wide else ["trial", "epoch", "best"]
     for name in columns:
         table.add_column(name, no_wrap=True, justify="left" if name == "head" else "right")

@@ -9,7 +9,7 @@ from rich.logging import RichHandler
 
 from chemprop_hpo.configs.secrets import mask_text
 
-__all__ = ["show_log"]
+__all__ = ["hush_optuna", "show_log"]
 
 
 def show_log(level: str, console: Console) -> None:
@@ -28,6 +28,11 @@ def show_log(level: str, console: Console) -> None:
     log.handlers[:] = [handler]
     log.setLevel(level)
     log.propagate = False
+
+
+def hush_optuna() -> None:
+    """Keep Optuna's own lines off the screen; call it once Optuna is imported."""
+    logging.getLogger("optuna").setLevel(logging.WARNING)
 
 
 def _handler(console: Console) -> logging.Handler:

@@ -10,7 +10,7 @@ import typer
 from chemprop_hpo.hpo.commands.console import note, say
 from chemprop_hpo.hpo.commands.next_steps import command_on, next_steps
 from chemprop_hpo.hpo.commands.opening import existing_study
-from chemprop_hpo.hpo.commands.trial_tables import best_table, counts_with_reasons
+from chemprop_hpo.hpo.commands.trial_tables import best_table, best_title, counts_with_reasons
 
 if TYPE_CHECKING:
     from chemprop_hpo.hpo.commands.opening import OpenStudy
@@ -50,6 +50,7 @@ def _show_best(opened: OpenStudy) -> None:
 
     complete = counts(opened.study)["COMPLETE"]
     if complete:
+        say(best_title(opened.record))
         say(best_table(best_trials(opened.study, min(SHOWN, complete)), opened.record))
     tally = counts_with_reasons(trial_records(opened.study))
     say(f"study {opened.name}: {tally}; {epochs_trained(opened.study)} epochs trained")

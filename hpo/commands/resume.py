@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from chemprop_hpo.hpo.commands.logs import hush_optuna
 from chemprop_hpo.hpo.commands.opening import existing_database, latest
 from chemprop_hpo.hpo.commands.options import (
     DEFAULT_STORAGE,
@@ -58,6 +59,7 @@ def resume(
     with watched(log_level) as display:
         from chemprop_hpo.hpo.sweep import resume_sweep
 
+        hush_optuna()
         result = resume_sweep(
             study, storage, overrides=changes, num_samples=num_samples, observers=(display,)
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chemprop_hpo.hpo.commands.console import write
+from chemprop_hpo.hpo.commands.logs import hush_optuna
 from chemprop_hpo.hpo.commands.options import (
     STORAGE_HELP,
     STORAGE_VARIABLE,
@@ -80,6 +80,7 @@ def _run(loaded: LoadedSweep, log_level: LogLevel) -> None:
     with watched(log_level) as display:
         from chemprop_hpo.hpo.sweep import start_sweep
 
+        hush_optuna()
         result = start_sweep(loaded, observers=(display,))
     from chemprop_hpo.hpo.commands.outcome import report_outcome
 
@@ -90,12 +91,15 @@ def _show_plan(loaded: LoadedSweep, log_level: LogLevel) -> None:
     with watched(log_level):
         from chemprop_hpo.hpo.sweep import plan_sweep
 
+        hush_optuna()
         plan = plan_sweep(loaded)
     write(_plan_text(plan))
 
 
 def _plan_text(plan: SweepPlan) -> str:
-    samples = [f"{i}. {json.dumps(dict(s))}" for i, s in enumerate(plan.samples, start=1)]
+    from chemprop_hpo.hpo.commands.trial_tables import params_text
+
+    samples = [f"{i}. {params_text(s)}" for i, s in enumerate(plan.samples, start=1)]
     sections = {
         "Configuration": plan.config_yaml.strip().splitlines(),
         "Data": plan.data_lines,

@@ -13,7 +13,6 @@ from chemprop_hpo.hpo.commands.console import note, plain_text, say, write
 from chemprop_hpo.hpo.commands.opening import existing_study
 from chemprop_hpo.hpo.commands.options import DEFAULT_STORAGE, Debug, StorageUrl, StudyName
 from chemprop_hpo.hpo.commands.winners import table_parts, winners_csv, winners_json
-from chemprop_hpo.hpo.commands.winners_yaml import winners_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +81,8 @@ def top_k(
 
 def _document(form: Format, opened: OpenStudy, best: Sequence[TrialRecord]) -> str:
     if form is Format.YAML:
+        from chemprop_hpo.hpo.commands.winners_yaml import winners_yaml
+
         return winners_yaml(opened, best)
     if form is Format.JSON:
         return winners_json(opened, best)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "best_table",
+    "best_title",
     "counts_with_reasons",
     "direction_words",
     "head_words",
@@ -39,7 +40,6 @@ def best_table(records: Sequence[TrialRecord], study: StudyRecord) -> Table:
     table = plain_table(
         "rank", "trial", f"{study.metric}", "epochs", "best epoch", *(KEY_METRICS[m] for m in shown)
     )
-    table.title = f"best trials by {study.metric} ({direction_words(study.mode)})"
     table.add_column("head", overflow="fold")
     for rank, record in enumerate(records, start=1):
         metrics = (number(record.metrics.get(m)) for m in shown)
@@ -47,9 +47,14 @@ def best_table(records: Sequence[TrialRecord], study: StudyRecord) -> Table:
     return table
 
 
+def best_title(study: StudyRecord) -> str:
+    """Return what stands above the table of the best trials."""
+    return f"best trials by {study.metric} ({direction_words(study.mode)})"
+
+
 def plain_table(*columns: str) -> Table:
     """Return an empty table of figures, without lines around its cells."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title_justify="left")
+    table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False)
     for name in columns:
         table.add_column(name, justify="right")
     return table

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 
-from chemprop_hpo.hpo.commands.trial_tables import best_table, params_text
+from chemprop_hpo.hpo.commands.trial_tables import best_table, best_title, params_text
 
 if TYPE_CHECKING:
     from chemprop_hpo.hpo.commands.opening import OpenStudy
@@ -26,7 +26,8 @@ def table_parts(opened: OpenStudy, best: Sequence[TrialRecord]) -> list[Renderab
     """Return what a person reads: a line, a table of results and the parameters."""
     head = f"study {opened.name} in {opened.database.masked_url}"
     params = [f"{rank:>4}  {params_text(t.params)}" for rank, t in enumerate(best, start=1)]
-    return [head, best_table(best, opened.record), "parameters", *params]
+    table = best_table(best, opened.record)
+    return [head, best_title(opened.record), table, "parameters", *params]
 
 
 def winners_json(opened: OpenStudy, best: Sequence[TrialRecord]) -> str:

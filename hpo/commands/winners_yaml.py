@@ -6,8 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from chemprop_hpo.configs.load import dump_stored
 from chemprop_hpo.configs.schema import ModelConfig, OptimizationConfig
 from chemprop_hpo.configs.secrets import has_masked
 
@@ -36,8 +35,14 @@ def winners_yaml(opened: OpenStudy, best: Sequence[TrialRecord]) -> str:
     else:
         config["base"] = False
         config["enqueue"] = [dict(trial.params) for trial in best]
-    body = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    return "".join(f"# {line}\n" for line in _header(opened, best)) + body
+    return "".join(f"# {line}\n" for line in _header(opened, best)) + dump_stored(_written(config))
+
+
+def _written(value: Any) -> Any:
+    """Return a mapping without its empty entries, which are defaults."""
+    if isinstance(value, Mapping):
+        return {key: _written(item) for key, item in value.items() if item is not None}
+    return value
 
 
 def _rename(config: dict[str, Any], name: str, suffix: str) -> None:
@@ -73,8 +78,9 @@ def _header(opened: OpenStudy, best: Sequence[TrialRecord]) -> list[str]:
     count = "The best configuration" if len(best) == 1 else f"The {len(best)} best configurations"
     lines = [f"{count} of study {opened.name} by {record.metric} ({record.mode}):"]
     lines += [f"  trial {t.number}: {record.metric} = {t.value:.6g}" for t in best]
-    if has_masked(opened.database.masked_url):
-        lines.append(f"Its study was in {opened.database.masked_url}; name yours with --storage.")
+    place = str(record.config.get("study", {}).get("storage", ""))
+    if has_masked(place):
+        lines.append(f"That study is in {place}; name the place of this one with --storage.")
     if len(best) == 1 and record.metric == "val_loss" and "criterion" in best[0].params:
         lines.append("val_loss is measured with this file's criterion; that study used its own.")
     return [*lines, "Run it with: chemprop-hpo sweep THIS_FILE"]
