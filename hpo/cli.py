@@ -116,8 +116,9 @@ def _report(error: Exception, arguments: Sequence[str], *, debug: bool) -> int:
         lines[:0] = "".join(traceback.format_exception(error)).splitlines()
     for line in lines:
         note(_without(_passwords(arguments), line))
-    known = isinstance(error, ChempropHpoError | typer.TyperException)
-    return error.exit_code if known else INTERRUPTED if isinstance(error, typer.Abort) else 1
+    if isinstance(error, ChempropHpoError | typer.TyperException):
+        return error.exit_code
+    return INTERRUPTED if isinstance(error, typer.Abort) else 1
 
 
 def _passwords(arguments: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Concatenate, ParamSpec, Self
+from typing import Self, TypeVar, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -151,26 +151,24 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.0f} days"
 
 
-_P = ParamSpec("_P")
+_Method = TypeVar("_Method", bound=Callable[..., None])
 
 
-def _harmless(
-    method: Callable[Concatenate[LiveDisplay, _P], None],
-) -> Callable[Concatenate[LiveDisplay, _P], None]:
+def _harmless(method: _Method) -> _Method:
     """Wrap a method so that a fault of the display never reaches the sweep."""
 
     @functools.wraps(method)
-    def guarded(self: LiveDisplay, *args: _P.args, **kwargs: _P.kwargs) -> None:
+    def guarded(self: LiveDisplay, *event: object) -> None:
         if self.broken:
             return
         try:
-            method(self, *args, **kwargs)
+            method(self, *event)
         except Exception as error:
             self.broken = True
             self.close()
             logger.warning("no more progress display (%r); the sweep goes on", error)
 
-    return guarded
+    return cast(_Method, guarded)
 
 
 class LiveDisplay:
