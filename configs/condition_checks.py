@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from chemprop_hpo.configs.condition import Comparison, Condition, parse_condition
@@ -23,8 +23,16 @@ Conditions = Mapping[str, Condition]
 Space = Mapping[str, Parameter]
 
 
-def find_condition_problems(draft: Draft) -> Iterator[Problem]:
-    """Yield what is wrong with the conditions of the search space."""
+def find_condition_problems(draft: Draft, flawed: Collection[str]) -> Iterator[Problem]:
+    """Yield what is wrong with the conditions of the search space.
+
+    Parameters
+    ----------
+    draft : Draft
+        The configuration.
+    flawed : collection of str
+        Parameters whose values are wrong; nothing is said of comparisons with them.
+    """
     space = draft.config.search_space
     conditions: dict[str, Condition] = {}
     problems: list[Problem] = []
@@ -34,9 +42,9 @@ def find_condition_problems(draft: Draft) -> Iterator[Problem]:
     circle = list(_circles(conditions))
     for name, condition in conditions.items():
         problems += _names(name, condition, draft)
-        problems += _comparisons(name, condition, space)
+        problems += _comparisons(name, condition, space, flawed)
     yield from (*problems, *circle)
-    if not problems and not circle:
+    if not problems and not circle and not flawed:
         yield from _untakable(conditions, space)
 
 
@@ -61,7 +69,7 @@ def _names(name: str, condition: Condition, draft: Draft) -> Iterator[Problem]:
             fix = f"add it there with type: fixed, or move {section_of(other)}.{other}"
             yield Problem(_place(name), f"names {other}, which is not in search_space; {fix}")
         else:
-            near = suggestion(other, draft.config.search_space)
+            near = suggestion(other, sorted(draft.declared))
             yield Problem(_place(name), f"names {other}, which is unknown{near}")
 
 
@@ -78,9 +86,11 @@ def _circles(conditions: Conditions) -> Iterator[Problem]:
 # --------------------------------------------------------------------------- one comparison
 
 
-def _comparisons(name: str, condition: Condition, space: Space) -> Iterator[Problem]:
+def _comparisons(
+    name: str, condition: Condition, space: Space, flawed: Collection[str]
+) -> Iterator[Problem]:
     for comparison in condition.comparisons:
-        parameter = space.get(comparison.name)
+        parameter = None if comparison.name in flawed else space.get(comparison.name)
         text = parameter and _impossible(comparison, parameter)
         if text:
             about: tuple[Loc, ...] = (("search_space", comparison.name),)
@@ -182,6 +192,9 @@ def _telling_numbers(
     parameter: Uniform | LogUniform | IntRange, constants: Iterable[Value]
 ) -> list[Value]:
     numbers = {float(c) for c in constants if not isinstance(c, str | bool)}
-    edges = sorted({parameter.low, parameter.high, *(n for n in numbers if contains(parameter, n))})
-    between = [(one + other) / 2 for one, other in itertools.pairwise(edges)]
-    return [*edges, *between]
+    if isinstance(parameter, IntRange):
+        near = {math.floor(n) + shift for n in numbers for shift in range(-1, parameter.step + 2)}
+        edges = {parameter.low, *range(parameter.low, parameter.high + 1, parameter.step)[-1:]}
+        return sorted(edges | {n for n in near if contains(parameter, n)})
+    marks = sorted({parameter.low, parameter.high} | {n for n in numbers if contains(parameter, n)})
+    return [*marks, *((one + other) / 2 for one, other in itertools.pairwise(marks))]

@@ -127,24 +127,23 @@ def _epochs(draft: Draft) -> Iterator[Problem]:
     if max_t is None or max_epochs is None or not draft.sound(_MAX_T, _MAX_EPOCHS):
         return
     if max_t != max_epochs:
-        text = (
-            f"is {max_t} but optimization.max_epochs is {max_epochs}; give one, or the same twice"
-        )
+        text = f"is {max_t} but optimization.max_epochs is {max_epochs}; make them equal"
         yield Problem(_MAX_T, text, (_MAX_EPOCHS,))
 
 
 def _rungs(draft: Draft) -> Iterator[Problem]:
     scheduler, max_t = draft.config.scheduler, draft.config.max_epochs
+    about = (_MAX_EPOCHS if scheduler.max_t is None else _MAX_T,)
     if scheduler.type != "asha" or not draft.sound(("scheduler",), _MAX_EPOCHS):
         return
     if scheduler.grace_period > max_t:
-        text = f"is {scheduler.grace_period}, more than the {max_t} epochs of a trial"
-        yield Problem(("scheduler", "grace_period"), text, (_MAX_T, _MAX_EPOCHS))
+        text = f"is {scheduler.grace_period}, more than the {max_t} epochs of a trial; lower it"
+        yield Problem(("scheduler", "grace_period"), text, about)
         return
     most = 1 + _whole_log(max_t / scheduler.grace_period, scheduler.reduction_factor)
     if scheduler.brackets > most:
         text = f"is {scheduler.brackets}; up to {max_t} epochs there are rungs for {most}"
-        yield Problem(("scheduler", "brackets"), text, (_MAX_T, _MAX_EPOCHS))
+        yield Problem(("scheduler", "brackets"), text, about)
 
 
 def _whole_log(value: float, base: float) -> int:
@@ -173,11 +172,12 @@ def _metric(draft: Draft) -> Iterator[Problem]:
         near = suggestion(config.metric, known if "/" in config.metric else overall)
         text = f"is {shown(config.metric)}, which this {config.task} does not report{near}"
         yield Problem(("metric",), _several_targets(text, config.metric, known))
-    elif "mode" in config.model_fields_set and draft.sound(("mode",)):
-        if config.mode != known[config.metric]:
-            better = "higher" if config.mode == "min" else "lower"
-            text = f"is {config.mode}, but a {better} {config.metric} is better"
-            yield Problem(("mode",), f"{text}; write mode: {known[config.metric]}", (("metric",),))
+        return
+    right = known[config.metric]
+    if config.mode != right and "mode" in config.model_fields_set and draft.sound(("mode",)):
+        better = "higher" if right == "max" else "lower"
+        text = f"is {config.mode}, but a {better} {config.metric} is better; write mode: {right}"
+        yield Problem(("mode",), text, (("metric",),))
 
 
 def _several_targets(text: str, metric: str, known: Mapping[str, Mode]) -> str:
@@ -203,7 +203,7 @@ def _classification(draft: Draft) -> Iterator[Problem]:
         yield Problem(("optimization", "criterion"), text, (("task",),))
 
 
-# --------------------------------------------------------------------------- learning rate, ensembles
+# --------------------------------------------------------------------------- training
 
 
 def _learning_rate(draft: Draft) -> Iterator[Problem]:
@@ -244,6 +244,8 @@ def _rate_or_ratio(draft: Draft) -> Iterator[Problem]:
 
 def _ensemble_parts(draft: Draft) -> Iterator[Problem]:
     wanted, split = draft.config.transfer_learning, draft.config.split
+    if split is None and draft.config.data.file is not None:
+        split = SplitConfig.model_validate({})
     limits = {
         "ensemble_splits": split.n_splits if split else None,
         "ensemble_folds": (split.n_folds or 1) if split else None,

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from chemprop_hpo.configs.errors import ConfigError
-from chemprop_hpo.configs.problems import Loc, Problem
+from chemprop_hpo.configs.problems import Problem
 
 __all__ = ["Document", "parse_value", "read_document", "write_document"]
 
@@ -36,7 +36,7 @@ class Document:
     """The values of a file, their lines, and keys that are given twice."""
 
     values: dict[str, Any]
-    lines: dict[Loc, int]
+    lines: dict[tuple[str, ...], int]
     problems: tuple[Problem, ...]
 
 
@@ -107,11 +107,11 @@ class _Places:
     """Walks over the nodes of a file and notes the line of each value."""
 
     def __init__(self) -> None:
-        self.lines: dict[Loc, int] = {}
+        self.lines: dict[tuple[str, ...], int] = {}
         self.problems: list[Problem] = []
         self._open: set[int] = set()
 
-    def walk(self, node: yaml.Node, loc: Loc) -> None:
+    def walk(self, node: yaml.Node, loc: tuple[str, ...]) -> None:
         if id(node) in self._open:
             raise yaml.MarkedYAMLError(problem="a value holds itself", problem_mark=node.start_mark)
         self._open.add(id(node))
@@ -119,10 +119,10 @@ class _Places:
             self._walk_mapping(node, loc)
         elif isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
-                self._note(item, item, (*loc, index))
+                self._note(item, item, (*loc, str(index)))
         self._open.discard(id(node))
 
-    def _walk_mapping(self, node: yaml.MappingNode, loc: Loc) -> None:
+    def _walk_mapping(self, node: yaml.MappingNode, loc: tuple[str, ...]) -> None:
         seen: dict[str, int] = {}
         for key, value in node.value:
             if key.tag == _MERGE or not isinstance(key, yaml.ScalarNode):
@@ -133,7 +133,7 @@ class _Places:
             seen.setdefault(key.value, _line(key))
             self._note(key, value, (*loc, key.value))
 
-    def _note(self, key: yaml.Node, value: yaml.Node, loc: Loc) -> None:
+    def _note(self, key: yaml.Node, value: yaml.Node, loc: tuple[str, ...]) -> None:
         self.lines[loc] = _line(key)
         self.walk(value, loc)
 

@@ -25,6 +25,12 @@ from chemprop_hpo.configs.yardstick import reported_metrics
 
 __all__ = ["LoadedSweep", "dump_stored", "dump_sweep", "load_stored", "load_sweep"]
 
+_PAIRS = (
+    ("scheduler.max_t", "optimization.max_epochs"),
+    ("seed", "optimization.seed"),
+    ("metric", "mode"),
+    ("split.n_folds", "split.val_fraction"),
+)
 _URLS = (("study", "storage"), ("mlflow", "tracking_uri"), ("promotion", "ledger"))
 
 
@@ -77,7 +83,7 @@ def load_stored(stored: Mapping[str, Any], overrides: Sequence[str] = ()) -> Loa
     ConfigError
         With one line for each problem.
     """
-    document = Document(deepcopy(dict(stored)), {}, ())
+    document = Document(_freed(stored, overrides), {}, ())
     return _load(document, Source("stored configuration"), overrides, "sweep", masked=True)
 
 
@@ -94,7 +100,7 @@ def dump_stored(stored: Mapping[str, Any]) -> str:
 def _load(
     document: Document, source: Source, overrides: Sequence[str], name: str, *, masked: bool
 ) -> LoadedSweep:
-    written, applied = apply_overrides(document.values, overrides)
+    written, applied, refused = apply_overrides(document.values, overrides)
     source = replace(source, overrides=applied)
     problems = list(document.problems)
     values, unresolved = resolve_references(written)
@@ -102,8 +108,8 @@ def _load(
     config = _validate(values, written, problems)
     if not masked:
         problems += _masked_urls(written)
-    if problems or config is None:
-        raise ConfigError(*source.describe(problems))
+    if problems or refused or config is None:
+        raise ConfigError(*source.describe(problems), *refused)
     config = _settled(config, name)
     stored = keep_references(config.model_dump(mode="json"), written)
     return LoadedSweep(config, mask_mapping(stored))
@@ -135,7 +141,20 @@ def _masked_urls(written: dict[str, Any]) -> list[Problem]:
     return problems
 
 
-# --------------------------------------------------------------------------- what one key says of another
+# --------------------------------------------------------------------------- what follows
+
+
+def _freed(stored: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Leave out what was filled in from a key that is now overridden, so that it follows again."""
+    freed = deepcopy(dict(stored))
+    given = {text.partition("=")[0].strip() for text in overrides}
+    for one, other in (*_PAIRS, *((other, one) for one, other in _PAIRS)):
+        if one in given and other not in given:
+            *sections, key = other.split(".")
+            part = freed.get(sections[0]) if sections else freed
+            if isinstance(part, dict):
+                part.pop(key, None)
+    return freed
 
 
 def _settled(config: SweepConfig, name: str) -> SweepConfig:

@@ -15,8 +15,8 @@ from chemprop_hpo.configs.secrets import mask_text
 
 __all__ = ["Overridden", "apply_overrides"]
 
-Overridden = tuple[dict[str, Any], tuple[tuple[str, Loc], ...]]
-"""The new values, and each override with the keys that it set."""
+Overridden = tuple[dict[str, Any], tuple[tuple[str, Loc], ...], list[str]]
+"""The new values, each override with the keys that it set, and a line for each refused one."""
 
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> Overridden:
@@ -29,20 +29,18 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> Overrid
     overrides : sequence of str
         Such as ``resources.gpus_per_trial=0``; the value is read as YAML.
 
-    Raises
-    ------
-    ConfigError
-        Names each override that cannot be read, or that leads nowhere.
+    Returns
+    -------
+    Overridden
+        An override is refused if it cannot be read, or if it leads nowhere.
     """
-    changed, done, problems = deepcopy(values), [], []
+    changed, done, refused = deepcopy(values), [], []
     for text in overrides:
         try:
             done.append((text, _apply(changed, text)))
         except ConfigError as error:
-            problems += [f"override {mask_text(text)}: {line}" for line in error.problems]
-    if problems:
-        raise ConfigError(*problems)
-    return changed, tuple(done)
+            refused += [f"override {mask_text(text)}: {line}" for line in error.problems]
+    return changed, tuple(done), refused
 
 
 def _apply(values: dict[str, Any], text: str) -> Loc:
@@ -89,6 +87,6 @@ def _key(container: Any, part: str, loc: Loc) -> str | int:
 
 
 def _inside(container: Any, key: str | int) -> Any:
-    if isinstance(container, dict) and container.get(key) is None:  # type: ignore[call-overload]
+    if isinstance(container, dict) and container.get(key) is None:
         container[key] = {}  # an unknown name among them is found when the whole is validated
     return container[key]

@@ -15,6 +15,7 @@ Loc = tuple[str | int, ...]
 """Keys from the top of the file to a value."""
 
 _LONGEST = 60
+_LONG_NUMBER = 1e9
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Source:
     """Where values came from: a file with its lines, and overrides of the command line."""
 
     name: str
-    lines: Mapping[Loc, int] = field(default_factory=dict)
+    lines: Mapping[tuple[str, ...], int] = field(default_factory=dict)
     overrides: tuple[tuple[str, Loc], ...] = ()
     """Each override as it was written, and the keys that it sets."""
 
@@ -70,8 +71,13 @@ class Source:
     def _line(self, problem: Problem) -> int | None:
         if problem.line is not None:
             return problem.line
-        ancestors = (problem.loc[:end] for end in range(len(problem.loc), 0, -1))
-        return next((self.lines[loc] for loc in ancestors if loc in self.lines), None)
+        lines = (self._nearest_line(loc) for loc in (problem.loc, *problem.about))
+        return next((line for line in lines if line is not None), None)
+
+    def _nearest_line(self, loc: Loc) -> int | None:
+        keys = tuple(map(str, loc))
+        ancestors = (keys[:end] for end in range(len(keys), 0, -1))
+        return next((self.lines[keys] for keys in ancestors if keys in self.lines), None)
 
     def _rank(self, problem: Problem) -> tuple[bool, int]:
         return self._override(problem) is not None, self._line(problem) or 0
@@ -95,13 +101,17 @@ def overlaps(one: Loc, other: Loc) -> bool:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean X?``, or else the known names."""
     names = list(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
-    if not near:
-        lower = {known_name.lower(): known_name for known_name in names}
-        near = [lower[str(name).lower()]] if str(name).lower() in lower else []
-    if near:
-        return f"; did you mean {near[0]}?"
+    near = _nearest(name, names)
+    if near is not None:
+        return f"; did you mean {near}?"
     return f"; known are {', '.join(names)}" if names else ""
+
+
+def _nearest(name: str, names: list[str]) -> str | None:
+    for known in names:  # letters in another order or case are the likeliest slip
+        if sorted(known.lower()) == sorted(name.lower()):
+            return known
+    return next(iter(difflib.get_close_matches(name, names, n=1, cutoff=0.65)), None)
 
 
 def shown(value: Any) -> str:
@@ -112,5 +122,7 @@ def shown(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
+    if isinstance(value, float) and value.is_integer() and abs(value) < _LONG_NUMBER:
+        return str(int(value))
     text = repr(mask_text(value)) if isinstance(value, str) else str(value)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

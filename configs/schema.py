@@ -99,7 +99,8 @@ class DataConfig(Section):
         """The transform of each target, in the order of ``target_cols``."""
         if isinstance(self.target_transforms, dict):
             return tuple(self.target_transforms.get(t, "none") for t in self.target_cols)
-        return self.target_transforms or ("none",) * len(self.target_cols)
+        plain: Transform = "none"
+        return self.target_transforms or (plain,) * len(self.target_cols)
 
     @property
     def weights(self) -> tuple[float, ...]:

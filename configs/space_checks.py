@@ -40,7 +40,8 @@ def find_space_problems(draft: Draft) -> Iterator[Problem]:
     """Yield each rule of the search space that is broken."""
     yield from _names(draft)
     values = list(_values(draft))
-    conditions = list(find_condition_problems(draft))
+    flawed = {str(problem.loc[1]) for problem in values}
+    conditions = list(find_condition_problems(draft, flawed))
     yield from values
     yield from conditions
     yield from _grid(draft)
@@ -96,8 +97,7 @@ def _edges(parameter: Parameter) -> list[tuple[Loc, Value]]:
         return [(("choices", index), value) for index, value in enumerate(parameter.choices)]
     if isinstance(parameter, Fixed):
         return [(("value",), parameter.value)]
-    edges: list[tuple[Loc, Value]] = [(("low",), parameter.low), (("high",), parameter.high)]
-    return edges
+    return [(("low",), parameter.low), (("high",), parameter.high)]
 
 
 def _wrong_value(name: str, value: Value, section: type[Section]) -> str | None:
@@ -105,17 +105,15 @@ def _wrong_value(name: str, value: Value, section: type[Section]) -> str | None:
         section.model_validate({name: value})
     except ValidationError as error:
         return problems_of(error, {name: value}, section)[0].text
-    return None if _as_written(name, value, section) else _numeric_text(value)
+    if _as_written(name, value, section):
+        return None
+    return f"is {shown(value)}, of another type than {name}; write it as {name} takes it"
 
 
 def _as_written(name: str, value: Value, section: type[Section]) -> bool:
     """Whether the value needs no conversion: '3' and 1 for true would be stored as they are."""
     takes = plain_types(section.model_fields[name].annotation)
     return type(value) in takes or (type(value) is int and float in takes)
-
-
-def _numeric_text(value: Value) -> str:
-    return f"is {shown(value)}, of another type than the hyperparameter's own"
 
 
 # --------------------------------------------------------------------------- points to try first
@@ -146,12 +144,9 @@ def _enqueued(draft: Draft, *, ordered: bool) -> Iterator[Problem]:
 def _not_enqueued(draft: Draft, name: str, value: Value) -> str | None:
     space = draft.config.search_space
     if name in space:
-        inside = contains(space[name], value)
-        return (
-            None
-            if inside
-            else f"is {shown(value)}, but search_space.{name} {describe(space[name])}"
-        )
+        if contains(space[name], value):
+            return None
+        return f"is {shown(value)}, but search_space.{name} {describe(space[name])}"
     if name in draft.declared:
         return None
     if name in hyperparameters():
