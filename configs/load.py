@@ -25,11 +25,13 @@ from chemprop_hpo.configs.yardstick import reported_metrics
 
 __all__ = ["LoadedSweep", "dump_stored", "dump_sweep", "load_stored", "load_sweep"]
 
-_PAIRS = (
+_FOLLOWS = (
     ("scheduler.max_t", "optimization.max_epochs"),
+    ("optimization.max_epochs", "scheduler.max_t"),
     ("seed", "optimization.seed"),
     ("metric", "mode"),
     ("split.n_folds", "split.val_fraction"),
+    ("split.val_fraction", "split.n_folds"),
 )
 _URLS = (("study", "storage"), ("mlflow", "tracking_uri"), ("promotion", "ledger"))
 
@@ -148,7 +150,7 @@ def _freed(stored: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any
     """Leave out what was filled in from a key that is now overridden, so that it follows again."""
     freed = deepcopy(dict(stored))
     given = {text.partition("=")[0].strip() for text in overrides}
-    for one, other in (*_PAIRS, *((other, one) for one, other in _PAIRS)):
+    for one, other in _FOLLOWS:
         if one in given and other not in given:
             *sections, key = other.split(".")
             part = freed.get(sections[0]) if sections else freed
