@@ -117,7 +117,7 @@ def next_report(
     Raises
     ------
     NonFiniteLossError
-        If the training loss or the chosen metric is NaN or infinite.
+        If the chosen metric is NaN or infinite.
     ConfigError
         If the chosen metric is not among the metrics.
     """
@@ -130,14 +130,13 @@ def next_report(
 
 
 def _chosen(name: str, metrics: Mapping[str, float], epoch: int) -> float:
-    for checked in ("train_loss", name):
-        if not math.isfinite(metrics.get(checked, 0.0)):
-            raise NonFiniteLossError(epoch, checked)
     if name not in metrics:
         raise ConfigError(
             f"metric: {name} is not reported by this training, or its validation labels do not "
             f"define it; choose one of {', '.join(sorted(metrics))}"
         )
+    if not math.isfinite(metrics[name]):
+        raise NonFiniteLossError(epoch, name)
     return metrics[name]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -127,7 +128,7 @@ class Fitting(LightningModule):
     def on_train_epoch_end(self) -> None:
         """Evaluate, report, and stop where there is reason to."""
         epoch = self.loader.epoch
-        metrics = {"train_loss": float(self.criterion.compute())}
+        metrics = {"train_loss": self._train_loss(epoch)}
         metrics |= self._evaluate(self.fold.validation, "val", epoch)
         report = next_report(self.spec, self.report, epoch, metrics, 0.0)
         if report.best_epoch == epoch:
@@ -139,6 +140,12 @@ class Fitting(LightningModule):
         self.trainer.should_stop = not goes_on or report.stop_reason is not None
 
     # ------------------------------------------------------------------------ evaluation
+
+    def _train_loss(self, epoch: int) -> float:
+        loss = float(self.criterion.compute())
+        if not math.isfinite(loss):
+            raise NonFiniteLossError(epoch)
+        return loss
 
     def _evaluate(self, rows: NDArray[np.int64], part: str, epoch: int) -> dict[str, float]:
         outputs = predict(self.mpnn, self.batches, rows)

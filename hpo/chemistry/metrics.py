@@ -131,7 +131,7 @@ def to_original_units(values: NDArray[Any], transform: Transform) -> Float64:
     values = np.asarray(values, dtype=np.float64)
     if transform == "none":
         return values
-    powers = 10.0 ** np.clip(values, -LARGEST_EXPONENT, LARGEST_EXPONENT)
+    powers: Float64 = np.power(10.0, np.clip(values, -LARGEST_EXPONENT, LARGEST_EXPONENT))
     return powers - 1.0 if transform == "log10p1" else powers
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 
 from chemprop_hpo.configs.errors import ResourceError
@@ -131,7 +131,7 @@ def _fit(fitting: Fitting) -> None:
 def _trainer(fitting: Fitting) -> Trainer:
     spec = fitting.spec
     return Trainer(
-        accelerator="cuda" if spec.device == "cuda" else "cpu",
+        accelerator=spec.device,
         devices=1,
         # Inside a Slurm job Lightning would otherwise take this for one rank of many.
         plugins=[LightningEnvironment()],

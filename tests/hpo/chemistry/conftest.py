@@ -24,7 +24,16 @@ def _read_only(array):
 def make_fold():
     """Make a fold of alkane-like molecules; the first target is the number of carbons."""
 
-    def make(n_targets=1, *, task="regression", n_train=50, n_val=20, features=(), missing=(), **changes):  # fmt: skip  # noqa: E501
+    def make(
+        n_targets=1,
+        *,
+        task="regression",
+        n_train=50,
+        n_val=20,
+        features=(),
+        missing=(),
+        **changes,
+    ):
         molecules = [Chem.MolFromSmiles(s) for s in SMILES[: n_train + n_val]]
         order = np.random.default_rng(0).permutation(len(molecules))
         molecules = [molecules[i] for i in order]
