@@ -24,6 +24,8 @@ from chemprop_hpo.storage.tables import TABLES_VERSION, meta, metadata
 
 __all__ = ["Database", "open_database"]
 
+_HEAD: list[str] = []
+
 
 class Database:
     """An open database: Optuna's storage and an engine for the package's own tables.
@@ -213,9 +215,16 @@ def _check_versions(storage: OptunaStorage, masked: str) -> None:
 
 
 def _check_optuna_version(storage: OptunaStorage, masked: str) -> None:
-    current, head = storage.get_current_version(), storage.get_head_version()
-    if current != head:
+    current = storage.get_current_version()
+    if current != _optuna_head(storage):
         raise StorageError(_optuna_version_text(masked, current, storage.get_all_versions()))
+
+
+def _optuna_head(storage: OptunaStorage) -> str:
+    """Return the version that the installed Optuna knows; it reads all its migrations for that."""
+    if not _HEAD:
+        _HEAD.append(storage.get_head_version())
+    return _HEAD[0]
 
 
 def _optuna_version_text(masked: str, current: str, known: list[str]) -> str:

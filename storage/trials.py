@@ -13,7 +13,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from chemprop_hpo.configs.errors import UsageError
 
-__all__ = ["TrialRecord", "best_trials", "counts", "epochs_trained", "folders_in_use", "trial_records"]
+__all__ = [
+    "TrialRecord",
+    "best_trials",
+    "counts",
+    "epochs_trained",
+    "folders_in_use",
+    "trial_records",
+]
 
 
 @dataclass(frozen=True)
