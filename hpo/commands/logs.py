@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from rich.console import Console
+from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
 
 from chemprop_hpo.configs.secrets import mask_text
@@ -37,7 +38,9 @@ def hush_optuna() -> None:
 
 def _handler(console: Console) -> logging.Handler:
     if console.is_terminal:
-        return RichHandler(console=console, show_path=False, markup=False, highlighter=None)
+        return RichHandler(
+            console=console, show_path=False, markup=False, highlighter=NullHighlighter()
+        )
     handler = logging.StreamHandler(console.file)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     return handler
