@@ -45,6 +45,7 @@ from chemprop_hpo.storage.studies import (
     open_or_create_study,
     open_study,
     read_record,
+    study_exists,
 )
 from chemprop_hpo.storage.trials import best_trials, counts, epochs_trained, trial_records
 
@@ -227,6 +228,8 @@ class TestDatabase:
     ) -> None:
         with pytest.raises(UnknownStudyError, match="no study 'esl' .* did you mean 'esol'"):
             open_study(db, "esl")
+        assert not study_exists(db, "esl")
+        assert study_exists(db, "esol")
 
     def test_a_study_of_another_program_is_listed_and_left_alone(self, db: Database) -> None:
         theirs = optuna.create_study(storage=db.storage, study_name="theirs")

@@ -6,7 +6,13 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from chemprop_hpo.configs.errors import UsageError
-from chemprop_hpo.storage.trials import best_trials, counts, epochs_trained, trial_records
+from chemprop_hpo.storage.trials import (
+    best_trials,
+    counts,
+    epochs_trained,
+    folders_in_use,
+    trial_records,
+)
 
 
 def study_of(*trials: optuna.trial.FrozenTrial, direction: str = "minimize") -> optuna.Study:
@@ -111,3 +117,15 @@ def test_a_record_keeps_the_chain_and_the_error() -> None:
     assert (record.error, record.bracket, record.value) == ("NaN", 1, None)
     assert record.ended is not None
     assert record.ended.utcoffset() is not None
+
+
+def test_checkpoints_of_the_best_and_of_the_unfinished_are_in_use() -> None:
+    study = study_of(
+        trial(0.3, checkpoint="trials/0"),
+        trial(0.1, checkpoint="trials/1"),
+        create_trial(state=TrialState.FAIL, user_attrs={"checkpoint": "trials/2"}),
+    )
+    study.ask().set_user_attr("checkpoint", "trials/3")
+    study.enqueue_trial({}, {"checkpoint": "trials/4"})
+    study.enqueue_trial({})
+    assert folders_in_use(study, 1) == {"trials/1", "trials/3", "trials/4"}
