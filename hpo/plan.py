@@ -13,12 +13,13 @@ from chemprop_hpo.configs.schema import (
     SweepConfig,
     Value,
 )
+from chemprop_hpo.configs.secrets import mask_url
 from chemprop_hpo.hpo.chemistry.data import read_fold
 from chemprop_hpo.hpo.search.sampler import sample_points
 from chemprop_hpo.hpo.search.space import Space, listed
 from chemprop_hpo.hpo.trial.capacity import place
 from chemprop_hpo.hpo.trial.cluster import connected, local_nodes, nodes
-from chemprop_hpo.storage.database import open_database
+from chemprop_hpo.storage.database import open_if_ready
 from chemprop_hpo.storage.studies import study_exists
 
 __all__ = ["SweepPlan", "featurizers", "plan_sweep"]
@@ -88,7 +89,10 @@ def _resource_lines(config: SweepConfig) -> list[str]:
 
 
 def _storage_line(config: SweepConfig) -> str:
-    with open_database(config.study.storage) as database:
-        exists = study_exists(database, config.study_name)
-        verb = "exists and would go on" if exists else "would be created"
-        return f"study {config.study_name!r} {verb} in {database.masked_url}"
+    url, name = config.study.storage, config.study_name
+    database = open_if_ready(url)
+    if database is None:
+        return f"study {name!r} would be created in {mask_url(url)}, which is new"
+    with database:
+        verb = "exists and would go on" if study_exists(database, name) else "would be created"
+        return f"study {name!r} {verb} in {database.masked_url}"

@@ -318,6 +318,7 @@ class _Sweep:
                     stop=end,
                     callbacks=[callback],
                     failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     verbose=0,
                 ),
             ).fit()

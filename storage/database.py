@@ -22,7 +22,7 @@ from chemprop_hpo.storage.locks import exclusive
 from chemprop_hpo.storage.optuna_storage import OptunaStorage
 from chemprop_hpo.storage.tables import TABLES_VERSION, meta, metadata
 
-__all__ = ["Database", "open_database"]
+__all__ = ["Database", "open_database", "open_if_ready"]
 
 _HEAD: list[str] = []
 
@@ -117,6 +117,30 @@ def open_database(url: str, *, create: bool = True) -> Database:
         storage = OptunaStorage(parsed, create=False)
         _check_versions(storage, masked)
     return Database(storage, masked)
+
+
+def open_if_ready(url: str) -> Database | None:
+    """Open a database that holds the tables already; make nothing.
+
+    Returns
+    -------
+    Database or None
+        None where a sweep would first create the database or its tables.
+
+    Raises
+    ------
+    StorageError
+        As from `open_database`.
+    """
+    parsed, masked = parse_url(url), mask_url(url)
+    if is_sqlite(parsed) and not Path(str(parsed.database)).exists():
+        return None
+    with _clear_errors(parsed, masked):
+        content = _look_into(parsed)
+        if not content.is_ready:
+            _refuse_unready(masked, content, create=True)
+            return None
+    return open_database(url, create=False)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from chemprop_hpo.configs.schema import SchedulerConfig
+from chemprop_hpo.hpo.search.driver_side import DriverSide
 
 __all__ = ["Asha", "PastTrial", "bracket_of", "rung_counts"]
 
@@ -33,7 +34,7 @@ class _Rider(NamedTuple):
     trial_id: str
 
 
-class Asha(AsyncHyperBandScheduler):
+class Asha(DriverSide, AsyncHyperBandScheduler):
     """Asynchronous successive halving (Li et al. 2020) on the running best at each epoch.
 
     Differs from Ray's in three things: a trial stands on its rungs under the key of its chain,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -11,11 +12,11 @@ from ray.tune import Callback
 from chemprop_hpo.hpo.events import Observer
 from chemprop_hpo.hpo.search.driver_side import DriverSide
 from chemprop_hpo.hpo.search.searcher import StudySearcher
-from chemprop_hpo.storage.ownership import Driver
+from chemprop_hpo.storage.ownership import BEAT_EVERY_S, Driver
 
 __all__ = ["SweepCallback"]
 
-BEAT_S = 10.0
+LONGEST_ERROR = 500
 
 
 class SweepCallback(DriverSide, Callback):
@@ -48,7 +49,7 @@ class SweepCallback(DriverSide, Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Beat and tick."""
-        if time.monotonic() - self._beaten_at >= BEAT_S:
+        if time.monotonic() - self._beaten_at >= BEAT_EVERY_S:
             self._driver.beat()
             self._beaten_at = time.monotonic()
         for observer in self._observers:
@@ -60,6 +61,12 @@ class SweepCallback(DriverSide, Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Write down why a worker failed for good."""
-        error = trial.get_pickled_error() or "its worker process died"
-        self._searcher.fail(trial.trial_id, f"{type(error).__name__}: {error}"[:2000])
+        self._searcher.fail(trial.trial_id, _why(trial))
         self._tidy()
+
+
+def _why(trial: Any) -> str:
+    """Return the last line of what Ray wrote about a failed worker."""
+    written = Path(trial.error_file) if trial.error_file else None
+    text = written.read_text().strip() if written and written.exists() else ""
+    return text.splitlines()[-1][:LONGEST_ERROR] if text else "its worker process died"

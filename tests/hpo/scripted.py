@@ -39,7 +39,7 @@ class Scripted:
 
 def values_of(script: int, max_epochs: int) -> Iterator[float]:
     for epoch in range(1, max_epochs + 1):
-        if script == BAD or script == LINGERS:
+        if script in (BAD, LINGERS):
             yield 10.0 - epoch * 0.01
         elif script == DIPS:
             yield 0.5 if epoch == 2 else 0.9

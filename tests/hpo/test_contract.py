@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -12,7 +14,9 @@ import ray
 from optuna.trial import FrozenTrial
 
 from chemprop_hpo.configs.errors import DiskFullError
+from chemprop_hpo.hpo.events import EpochEnded
 from chemprop_hpo.hpo.sweep import SweepResult, start_sweep
+from chemprop_hpo.hpo.trial import ending
 from chemprop_hpo.hpo.trial.cluster import connected
 from tests.hpo import scripted
 from tests.hpo.scripted import sweep_of
@@ -55,10 +59,6 @@ class Recorder:
         self.events.append(event)
 
 
-def run(folder: Path, scripts: list[int], **sections: Any) -> list[FrozenTrial]:
-    return run_whole(folder, scripts, **sections)[1]
-
-
 def run_whole(
     folder: Path, scripts: list[int], observers: tuple[Any, ...] = (), **sections: Any
 ) -> tuple[SweepResult, list[FrozenTrial]]:
@@ -72,8 +72,40 @@ def trials_in(folder: Path) -> list[FrozenTrial]:
     return study.trials
 
 
-def test_trained_to_max_t_is_complete_with_the_best_epochs_value(tmp_path: Path) -> None:
-    (trial,) = run(tmp_path, [scripted.GOOD])
+ORDER = [
+    scripted.GOOD,
+    scripted.BAD,
+    scripted.EARLY,
+    scripted.FAILS_FIRST,
+    scripted.FAILS_LATER,
+    scripted.NAN_FIRST,
+    scripted.NAN_LATER,
+    scripted.SILENT,
+    scripted.OOM,
+    scripted.LINGERS,
+    scripted.DIPS,
+]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One sweep in which every script ran once, on one worker, under ASHA."""
+
+    trials: dict[int, FrozenTrial]
+    result: SweepResult
+    folder: Path
+    events: list[Any]
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    folder, recorder = tmp_path_factory.mktemp("contract"), Recorder()
+    result, trials = run_whole(folder, ORDER, (recorder,), transfer_learning={"top_k": 1})
+    return Outcome({t.params["depth"]: t for t in trials}, result, folder, recorder.events)
+
+
+def test_trained_to_max_t_is_complete_with_the_best_epochs_value(outcome: Outcome) -> None:
+    trial = outcome.trials[scripted.GOOD]
     assert trial.state.name == "COMPLETE"
     assert trial.value == pytest.approx(0.91)
     assert sorted(trial.intermediate_values) == list(range(1, 10))
@@ -86,23 +118,23 @@ def test_trained_to_max_t_is_complete_with_the_best_epochs_value(tmp_path: Path)
     assert trial.user_attrs["best_epoch"] == trial.user_attrs["epochs"] == 9
 
 
-def test_stopped_by_asha_is_pruned_with_its_stopping_step(tmp_path: Path) -> None:
-    good, bad = run(tmp_path, [scripted.GOOD, scripted.BAD])
-    assert (good.state.name, bad.state.name) == ("COMPLETE", "PRUNED")
-    assert sorted(bad.intermediate_values) == [1, 2, 3]
-    assert bad.user_attrs["stop_reason"] == "asha"
-    assert bad.value == pytest.approx(9.97)
+def test_stopped_by_asha_is_pruned_with_its_stopping_step(outcome: Outcome) -> None:
+    trial = outcome.trials[scripted.BAD]
+    assert trial.state.name == "PRUNED"
+    assert sorted(trial.intermediate_values) == [1, 2, 3]
+    assert trial.user_attrs["stop_reason"] == "asha"
+    assert trial.value == pytest.approx(9.97)
 
 
-def test_own_early_stopping_is_complete(tmp_path: Path) -> None:
-    (trial,) = run(tmp_path, [scripted.EARLY])
+def test_own_early_stopping_is_complete(outcome: Outcome) -> None:
+    trial = outcome.trials[scripted.EARLY]
     assert trial.state.name == "COMPLETE"
     assert trial.user_attrs["stop_reason"] == "early_stopping"
     assert sorted(trial.intermediate_values) == [1, 2, 3, 4]
 
 
-def test_the_best_epoch_counts_where_it_is_not_the_last(tmp_path: Path) -> None:
-    (trial,) = run(tmp_path, [scripted.DIPS])
+def test_the_best_epoch_counts_where_it_is_not_the_last(outcome: Outcome) -> None:
+    trial = outcome.trials[scripted.DIPS]
     assert trial.value == 0.5
     assert trial.user_attrs["best_epoch"] == 2
     assert [trial.intermediate_values[e] for e in (1, 2, 3, 9)] == [0.9, 0.5, 0.5, 0.5]
@@ -118,28 +150,68 @@ def test_the_best_epoch_counts_where_it_is_not_the_last(tmp_path: Path) -> None:
         (scripted.SILENT, 0, "error", "without reporting"),
     ],
 )
-def test_what_goes_wrong_is_failed_and_the_sweep_goes_on(
-    tmp_path: Path, script: int, epochs: int, reason: str, text: str
+def test_what_goes_wrong_is_failed_with_its_reason(
+    outcome: Outcome, script: int, epochs: int, reason: str, text: str
 ) -> None:
-    wrong, after = run(tmp_path, [script, scripted.GOOD])
-    assert wrong.state.name == "FAIL"
-    assert wrong.user_attrs["stop_reason"] == reason
-    assert text in wrong.user_attrs["error"]
-    assert len(wrong.intermediate_values) == epochs
-    assert after.state.name == "COMPLETE"
+    trial = outcome.trials[script]
+    assert trial.state.name == "FAIL"
+    assert trial.user_attrs["stop_reason"] == reason
+    assert text in trial.user_attrs["error"]
+    assert len(trial.intermediate_values) == epochs
 
 
-def test_out_of_memory_is_pruned_with_a_violated_constraint(tmp_path: Path) -> None:
-    trial, after = run(tmp_path, [scripted.OOM, scripted.GOOD])
+def test_out_of_memory_is_pruned_with_a_violated_constraint(outcome: Outcome) -> None:
+    trial = outcome.trials[scripted.OOM]
     assert trial.state.name == "PRUNED"
     assert trial.user_attrs["stop_reason"] == "oom"
     assert max(trial.constraints.values()) > 0
+
+
+def test_a_slow_teardown_after_an_asha_stop_costs_no_later_trial(outcome: Outcome) -> None:
+    lingering, after = outcome.trials[scripted.LINGERS], outcome.trials[scripted.DIPS]
+    assert lingering.state.name == "PRUNED"
+    assert lingering.user_attrs["stop_reason"] == "asha"
     assert after.state.name == "COMPLETE"
+    assert after.number > lingering.number
 
 
-def test_a_time_budget_fails_what_runs_and_keeps_its_continuation(tmp_path: Path) -> None:
+def test_every_trial_ends_and_the_sweep_counts_them(outcome: Outcome) -> None:
+    assert outcome.result.reason == "finished"
+    assert dict(outcome.result.counts) == {
+        "COMPLETE": 3,
+        "PRUNED": 3,
+        "FAIL": 5,
+        "RUNNING": 0,
+        "WAITING": 0,
+    }
+
+
+def test_only_the_best_trials_keep_their_weights(outcome: Outcome) -> None:
+    study = outcome.folder / "study"
+    kept = [p.relative_to(study).as_posix() for p in study.rglob("*") if p.is_file()]
+    assert kept == [f"trials/{outcome.trials[scripted.DIPS].number:05d}/best.pt"]
+
+
+def test_observers_are_told_of_each_trial_in_order(outcome: Outcome) -> None:
+    kinds = [type(event).__name__ for event in outcome.events]
+    assert (kinds[0], kinds[-1]) == ("SweepStarted", "SweepEnded")
+    number = outcome.trials[scripted.EARLY].number
+    about = [e for e in outcome.events if getattr(e, "number", None) == number]
+    names = [type(event).__name__ for event in about]
+    assert names == ["TrialStarted", *["EpochEnded"] * 4, "TrialEnded"]
+
+
+def test_a_time_budget_fails_what_runs_and_keeps_its_continuation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+
+    def clock() -> float:  # the budget is spent once an epoch was seen
+        return 1e9 if any(isinstance(e, EpochEnded) for e in recorder.events) else 0.0
+
+    monkeypatch.setattr(ending, "time", SimpleNamespace(monotonic=clock))
     result, (trial, continuation) = run_whole(
-        tmp_path, [scripted.ENDLESS], time_budget_s=3.0, scheduler={"max_t": 900}
+        tmp_path, [scripted.ENDLESS], (recorder,), time_budget_s=100.0, scheduler={"max_t": 900}
     )
     assert result.reason == "time_budget"
     assert trial.state.name == "FAIL"
@@ -151,28 +223,18 @@ def test_a_time_budget_fails_what_runs_and_keeps_its_continuation(tmp_path: Path
 
 def test_a_full_disk_ends_the_sweep_with_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DiskFullError, match="No space left"):
-        run(tmp_path, [scripted.GOOD, scripted.DISK_FULL, scripted.GOOD])
+        run_whole(tmp_path, [scripted.GOOD, scripted.DISK_FULL, scripted.GOOD])
     good, stopped, continuation = trials_in(tmp_path)
     assert good.state.name == "COMPLETE"
     assert (stopped.state.name, continuation.state.name) == ("FAIL", "WAITING")
 
 
-def test_bad_trials_end_early_and_cost_fewer_epochs_than_without_asha(tmp_path: Path) -> None:
-    scripts = [scripted.GOOD, *[scripted.BAD] * 3]
-    spent = {}
-    for kind in ("asha", "none"):
-        folder = tmp_path / kind
-        folder.mkdir()
-        trials = run(folder, scripts, scheduler={"type": kind})
-        spent[kind] = sum(t.user_attrs["epochs"] for t in trials)
-        bad = [t for t in trials if t.params["depth"] == scripted.BAD]
-        assert all(t.user_attrs["epochs"] < 9 for t in bad) == (kind == "asha")
-    assert spent == {"asha": 9 + 3 * 3, "none": 4 * 9}
-
-
-def test_a_slow_teardown_after_an_asha_stop_leaves_no_trial_running(tmp_path: Path) -> None:
-    trials = run(tmp_path, [scripted.GOOD, scripted.LINGERS, scripted.GOOD, scripted.GOOD])
-    assert [t.state.name for t in trials] == ["COMPLETE", "PRUNED", "COMPLETE", "COMPLETE"]
+def test_without_asha_bad_trials_cost_their_whole_budget(tmp_path: Path, outcome: Outcome) -> None:
+    order = [scripted.GOOD, scripted.BAD, scripted.DIPS]
+    _, trials = run_whole(tmp_path, order, scheduler={"type": "none"})
+    without = sum(t.user_attrs["epochs"] for t in trials)
+    pruned = sum(outcome.trials[script].user_attrs["epochs"] for script in order)
+    assert (without, pruned) == (9 + 9 + 9, 9 + 3 + 9)
 
 
 def test_a_worker_that_dies_costs_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,37 +257,12 @@ def _with_mark(mark: str) -> Any:
     return train
 
 
-def test_no_more_than_max_concurrent_trials_run_at_once(tmp_path: Path) -> None:
+def test_no_more_than_max_concurrent_trials_run_at_once_nor_after_the_budget(
+    tmp_path: Path,
+) -> None:
     recorder = Recorder()
-    run_whole(
-        tmp_path,
-        [scripted.GOOD] * 6,
-        observers=(recorder,),
-        resources={"max_concurrent_trials": 2},
-    )
+    scripts = [scripted.GOOD] * 5
+    run_whole(tmp_path, scripts, (recorder,), resources={"max_concurrent_trials": 2})
     assert recorder.most == 2
-
-
-def test_observers_are_told_in_order(tmp_path: Path) -> None:
-    recorder = Recorder()
-    run_whole(tmp_path, [scripted.EARLY], observers=(recorder,))
-    kinds = [type(event).__name__ for event in recorder.events]
-    assert kinds == [
-        "SweepStarted",
-        "TrialStarted",
-        *["EpochEnded"] * 4,
-        "TrialEnded",
-        "SweepEnded",
-    ]
-
-
-def test_the_budget_is_met_and_a_second_sweep_adds_nothing(tmp_path: Path) -> None:
-    run(tmp_path, [scripted.GOOD, scripted.BAD], num_samples=3)
-    again = run(tmp_path, [scripted.GOOD, scripted.BAD], num_samples=3)
-    assert len(again) == 3
-
-
-def test_only_the_best_trials_keep_their_weights(tmp_path: Path) -> None:
-    run(tmp_path, [scripted.GOOD, scripted.DIPS, scripted.BAD], transfer_learning={"top_k": 1})
-    kept = [p.relative_to(tmp_path / "study").as_posix() for p in (tmp_path / "study").rglob("*.*")]
-    assert kept == ["trials/00001/best.pt"]
+    _, again = run_whole(tmp_path, scripts, resources={"max_concurrent_trials": 2})
+    assert len(again) == 5

@@ -16,7 +16,7 @@ import pytest
 import ray
 import yaml
 
-from chemprop_hpo.configs.load import load_stored, load_sweep
+from chemprop_hpo.configs.load import load_stored
 from chemprop_hpo.hpo.sweep import plan_sweep, resume_sweep, start_sweep
 from chemprop_hpo.hpo.trial.cluster import connected
 from tests.hpo import scripted
