@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -273,7 +274,9 @@ class _Sweep:
                 self.interrupts, lambda: searcher.fatal is not None, self.config.time_budget_s
             )
             callback = SweepCallback(searcher, driver, self.observers, self._tidy)
-            self._tune(searcher, asha or FIFOScheduler(), end, callback, fold)
+            self._tune(
+                searcher, asha or FIFOScheduler(), end, callback, fold, placement.concurrency
+            )
             source.close()
             return self._settle(book, driver, end.reason, searcher.fatal)
 
@@ -295,7 +298,11 @@ class _Sweep:
         end: EarlyEnd,
         callback: SweepCallback,
         fold: Any,
+        concurrency: int,
     ) -> None:
+        # The searcher hands out no more than fit; with Tune's own bound of one trial that waits
+        # for its worker, workers would start one after another, some ten seconds each.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(concurrency)
         job = TrialJob(_without_addresses(self.config), self.folder, self.train)
         resources = {
             "cpu": self.config.resources.cpus_per_trial,

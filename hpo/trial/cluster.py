@@ -21,6 +21,7 @@ __all__ = ["connected", "local_nodes", "nodes", "require_shared_folder"]
 log = logging.getLogger(__name__)
 
 START_ATTEMPTS = 3
+LONGEST_TEMPORARY_FOLDER = 25
 
 RAY_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -61,7 +62,7 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    folder = Path(tempfile.mkdtemp(prefix="chp-"))
+    folder = Path(tempfile.mkdtemp(prefix="chp-", dir=_short_temporary_folder()))
     try:
         if address is None:
             _start_local(folder)
@@ -72,6 +73,12 @@ def connected(address: str | None) -> Iterator[None]:
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_temporary_folder() -> str:
+    # Ray puts sockets below it, whose paths may have 107 bytes at most (104 on macOS).
+    usual = tempfile.gettempdir()
+    return usual if len(os.fsencode(usual)) <= LONGEST_TEMPORARY_FOLDER else "/tmp"
 
 
 def _quiet() -> None:

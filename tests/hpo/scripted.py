@@ -117,6 +117,36 @@ def dies_once_train(
     return scripted_train(spec, fold, then, resume_from)
 
 
+class Recorder:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+        self.running = 0
+        self.most = 0
+
+    def sweep_started(self, event: Any) -> None:
+        self.events.append(event)
+
+    def trial_started(self, event: Any) -> None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.events.append(event)
+
+    def epoch_ended(self, event: Any) -> None:
+        self.events.append(event)
+
+    def trial_ended(self, event: Any) -> None:
+        self.running -= 1
+        self.events.append(event)
+
+    def tick(self) -> None:
+        pass
+
+    def sweep_ended(self, event: Any) -> None:
+        self.events.append(event)
+
+
 def table(folder: Path, rows: int = 30) -> Path:
     """Write a small table of alkanes and alcohols, and return its path."""
     path = folder / "molecules.csv"

@@ -19,7 +19,7 @@ from chemprop_hpo.hpo.sweep import SweepResult, start_sweep
 from chemprop_hpo.hpo.trial import ending
 from chemprop_hpo.hpo.trial.cluster import connected
 from tests.hpo import scripted
-from tests.hpo.scripted import sweep_of
+from tests.hpo.scripted import Recorder, sweep_of
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,36 +27,6 @@ def one_ray() -> Iterator[None]:
     with connected(None):
         yield
     assert not ray.is_initialized()
-
-
-class Recorder:
-    """An observer that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-        self.running = 0
-        self.most = 0
-
-    def sweep_started(self, event: Any) -> None:
-        self.events.append(event)
-
-    def trial_started(self, event: Any) -> None:
-        self.running += 1
-        self.most = max(self.most, self.running)
-        self.events.append(event)
-
-    def epoch_ended(self, event: Any) -> None:
-        self.events.append(event)
-
-    def trial_ended(self, event: Any) -> None:
-        self.running -= 1
-        self.events.append(event)
-
-    def tick(self) -> None:
-        pass
-
-    def sweep_ended(self, event: Any) -> None:
-        self.events.append(event)
 
 
 def run_whole(
