@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import cast
 
 from chemprop_hpo.configs.load import LoadedSweep, dump_stored
 from chemprop_hpo.configs.schema import (
@@ -14,9 +15,10 @@ from chemprop_hpo.configs.schema import (
     Value,
 )
 from chemprop_hpo.configs.secrets import mask_url
+from chemprop_hpo.configs.space import grid_values
 from chemprop_hpo.hpo.chemistry.data import read_fold
 from chemprop_hpo.hpo.search.sampler import sample_points
-from chemprop_hpo.hpo.search.space import Space, listed
+from chemprop_hpo.hpo.search.space import Space
 from chemprop_hpo.hpo.trial.capacity import place
 from chemprop_hpo.hpo.trial.cluster import connected, local_nodes, nodes
 from chemprop_hpo.storage.database import open_if_ready
@@ -72,13 +74,14 @@ def featurizers(
         atoms |= {config.model.atom_features}
     models = [config.model.model_copy(update={"molecule_features": v}) for v in sorted(vectors)]
     needed = {name for model in models for name in model.molecule_feature_names}
-    return sorted(atoms), sorted(needed)  # type: ignore[return-value]  # names checked on load
+    checked = cast(list[AtomFeatures], sorted(atoms))  # names are checked on load
+    return checked, cast(list[MoleculeFeature], sorted(needed))
 
 
 def _possible(parameter: Parameter | None, default: str) -> set[str]:
     if parameter is None:
         return {default}
-    return {str(value) for value in listed(parameter) or ()}
+    return {str(value) for value in grid_values(parameter) or ()}
 
 
 def _resource_lines(config: SweepConfig) -> list[str]:

@@ -5,22 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from chemprop_hpo.configs.errors import ChempropHpoError, SweepFailedError
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
-from chemprop_hpo.configs.schema import MlflowConfig, StudyConfig, SweepConfig
+from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.data import read_fold
 from chemprop_hpo.hpo.chemistry.data_files import file_fingerprints
 from chemprop_hpo.hpo.chemistry.features import featurise_fold
@@ -39,11 +34,14 @@ from chemprop_hpo.hpo.trial.callback import SweepCallback
 from chemprop_hpo.hpo.trial.capacity import place
 from chemprop_hpo.hpo.trial.cluster import connected, local_nodes, nodes, require_shared_folder
 from chemprop_hpo.hpo.trial.ending import EarlyEnd, Interrupts
-from chemprop_hpo.hpo.trial.trainable import Train, TrialJob, TrialTrainable
+from chemprop_hpo.hpo.trial.trainable import TrialJob
+from chemprop_hpo.hpo.trial.training_thread import Train
+from chemprop_hpo.hpo.trial.tuning import tune_trials
 from chemprop_hpo.hpo.trial.weights import keep_only
 from chemprop_hpo.storage.database import Database, open_database
 from chemprop_hpo.storage.ownership import (
     Driver,
+    StopReason,
     continue_trial,
     mend_continuations,
     orphans,
@@ -61,9 +59,6 @@ from chemprop_hpo.storage.trials import TrialRecord, best_trials, counts, folder
 __all__ = ["SweepPlan", "SweepResult", "plan_sweep", "resume_sweep", "start_sweep"]
 
 log = logging.getLogger(__name__)
-
-WORKER_DEATHS = 3
-"""How often the worker of one trial may die before the trial counts as failed."""
 
 
 @dataclass(frozen=True)
@@ -274,9 +269,8 @@ class _Sweep:
                 self.interrupts, lambda: searcher.fatal is not None, self.config.time_budget_s
             )
             callback = SweepCallback(searcher, driver, self.observers, self._tidy)
-            self._tune(
-                searcher, asha or FIFOScheduler(), end, callback, fold, placement.concurrency
-            )
+            job = TrialJob.of(self.config, self.folder, self.train)
+            tune_trials(searcher, asha, end, callback, job, fold, placement.concurrency)
             source.close()
             return self._settle(book, driver, end.reason, searcher.fatal)
 
@@ -291,45 +285,6 @@ class _Sweep:
         asha.rebuild(past_trials(self.study))
         return asha
 
-    def _tune(
-        self,
-        searcher: StudySearcher,
-        scheduler: TrialScheduler,
-        end: EarlyEnd,
-        callback: SweepCallback,
-        fold: Any,
-        concurrency: int,
-    ) -> None:
-        # The searcher hands out no more than fit; with Tune's own bound of one trial that waits
-        # for its worker, workers would start one after another, some ten seconds each.
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(concurrency)
-        job = TrialJob(_without_addresses(self.config), self.folder, self.train)
-        resources = {
-            "cpu": self.config.resources.cpus_per_trial,
-            "gpu": self.config.resources.gpus_per_trial,
-        }
-        shared = tune.with_parameters(TrialTrainable, job=job, fold=fold)
-        with _scratch() as scratch:
-            tune.Tuner(
-                tune.with_resources(shared, resources),
-                tune_config=tune.TuneConfig(
-                    search_alg=searcher,
-                    scheduler=scheduler,
-                    num_samples=-1,
-                    reuse_actors=True,
-                    trial_dirname_creator=lambda trial: str(trial.trial_id),
-                ),
-                run_config=tune.RunConfig(
-                    name="sweep",
-                    storage_path=str(scratch),
-                    stop=end,
-                    callbacks=[callback],
-                    failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    verbose=0,
-                ),
-            ).fit()
-
     # ------------------------------------------------------------------ the end
 
     def _settle(
@@ -337,7 +292,7 @@ class _Sweep:
     ) -> str:
         """Mark what is still in flight, so that it can be continued, and tell everyone."""
         reason = reason or ("failed" if book.flights else "finished")
-        why = "time_budget" if reason == "time_budget" else "interrupted"
+        why: StopReason = "time_budget" if reason == "time_budget" else "interrupted"
         for flight in list(book.flights.values()):
             book.note_end(flight, why)
             frozen = self.db.storage.get_trial(flight.trial._trial_id)
@@ -397,24 +352,7 @@ class _Sweep:
         keep_only(self.folder, folders_in_use(self.study, self.config.transfer_learning.top_k))
 
     def _observers_attributes(self, number: int) -> dict[str, Any]:
-        runs = (getattr(observer, "run_ids", {}).get(number) for observer in self.observers)
-        return {"mlflow_run_id": run for run in runs if run is not None}
-
-
-def _without_addresses(config: SweepConfig) -> SweepConfig:
-    # What goes to the workers is pickled by Ray: no URL may be in it.
-    return config.model_copy(
-        update={
-            "study": StudyConfig(name=config.study_name),
-            "mlflow": MlflowConfig(tracking=False),
-        }
-    )
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="chp-tune-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for observer in self.observers:
+            if run_id := getattr(observer, "run_id", lambda number: None)(number):
+                return {"mlflow_run_id": run_id}
+        return {}

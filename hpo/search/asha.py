@@ -71,6 +71,7 @@ class Asha(DriverSide, AsyncHyperBandScheduler):
             brackets=config.brackets,
         )
         self._chain_of = chain_of
+        self._sign = 1.0 if mode == "max" else -1.0
         self.stopped: set[str] = set()
         """Ray's ids of the trials that a rung stopped."""
 
@@ -106,8 +107,8 @@ class Asha(DriverSide, AsyncHyperBandScheduler):
         """Nothing to forget: what a trial left on its rungs stays."""
 
     def _step_on_rung(self, key: str, bracket: int, epoch: int, best: float) -> str:
-        reward = self._metric_op * best
-        return str(self._brackets[bracket].on_result(_Rider(key), epoch, reward))
+        rungs: Any = self._brackets[bracket]  # it reads nothing of a trial but its id
+        return str(rungs.on_result(_Rider(key), epoch, self._sign * best))
 
 
 def bracket_of(seed: int, number: int, rungs: list[int]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from optuna import Study, create_study
@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 
 from chemprop_hpo.configs.errors import SpaceError
 from chemprop_hpo.configs.schema import SamplerConfig, SweepConfig, Value
+from chemprop_hpo.configs.space import base_point
 from chemprop_hpo.hpo.search.space import Space
 
 __all__ = ["build_sampler", "grid_points", "preset_points", "sample_points"]
@@ -43,18 +44,27 @@ def build_sampler(config: SamplerConfig, seed: int) -> BaseSampler:
     return _NumberedRandom(seed)
 
 
-def preset_points(config: SweepConfig, space: Space) -> Sequence[dict[str, Value]]:
-    """Return the points to try first, in order: base, ``enqueue``, then the rest of a grid."""
-    first = [space.base_values(config)] if config.base else []
-    first += [space.active(point) for point in config.enqueue]
+def preset_points(config: SweepConfig, space: Space) -> Sequence[Mapping[str, Value]]:
+    """Return the points to try first, in order: base, ``enqueue``, then the rest of a grid.
+
+    On a grid, an entry of ``enqueue`` stands for all points that it fits.
+    """
+    first: list[Mapping[str, Value]] = [base_point(config)] if config.base else []
+    first += config.enqueue
     if config.sampler.type != "grid":
         return first
-    return first + [point for point in grid_points(space) if point not in first]
+    points = grid_points(space)
+    return sorted(points, key=lambda point: _rank(point, first))  # stable: the grid's own order
+
+
+def _rank(point: Mapping[str, Value], first: Sequence[Mapping[str, Value]]) -> int:
+    fits = (i for i, entry in enumerate(first) if entry.items() <= point.items())
+    return next(fits, len(first))
 
 
 def sample_points(config: SweepConfig, space: Space, n: int) -> list[dict[str, Value]]:
     """Return the first ``n`` points that a new study of this configuration would try."""
-    presets = list(preset_points(config, space)[:n])
+    presets = [dict(point) for point in preset_points(config, space)[:n]]
     study = create_study(sampler=build_sampler(config.sampler, config.seed))
     missing = 0 if config.sampler.type == "grid" else n - len(presets)
     return presets + [space.suggest(study.ask()) for _ in range(missing)]

@@ -69,13 +69,13 @@ class StudySearcher(DriverSide, Searcher):
 
     # ------------------------------------------------------------------ Tune asks
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """Return a trial for a worker, ``None`` to wait, ``FINISHED`` at the end of the budget."""
         if len(self._book.flights) >= self._concurrency or self.fatal:
             return None
         trial = self._source.next_trial()
         if trial is None:
-            return str(Searcher.FINISHED)
+            return Searcher.FINISHED
         flight = self._flight(trial, trial_id)
         head = self._config.with_params(flight.params).model.ffn_type
         self._book.begin(flight, head)

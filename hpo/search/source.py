@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from optuna import Study
 from optuna.trial import Trial, TrialState
@@ -42,7 +42,7 @@ class TrialSource:
         study: Study,
         driver: Driver,
         total: int,
-        presets: Sequence[dict[str, Value]],
+        presets: Sequence[Mapping[str, Value]],
     ) -> None:
         self._db = db
         self._study = study
@@ -61,7 +61,7 @@ class TrialSource:
                 return None
             if slot >= len(self._presets):
                 return self._sampled(slot)
-            self._study.enqueue_trial(self._presets[slot], user_attrs={"slot": slot})
+            self._study.enqueue_trial(dict(self._presets[slot]), user_attrs={"slot": slot})
 
     def close(self) -> None:
         """Give back a slot that was claimed and not used."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
-import numpy as np
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -29,6 +28,7 @@ from chemprop_hpo.configs.schema import (
     Uniform,
     Value,
 )
+from chemprop_hpo.configs.space import describe, grid_values, sampling_order
 
 __all__ = ["Space"]
 
@@ -51,13 +51,14 @@ class Space:
     @classmethod
     def of(cls, config: SweepConfig) -> Space:
         """Return the space of a validated configuration."""
+        space = config.search_space
+        ordered = {name: space[name] for name in sampling_order(space)}
         parsed = {
             name: parse_condition(parameter.condition)
-            for name, parameter in config.search_space.items()
+            for name, parameter in ordered.items()
             if parameter.condition is not None
         }
-        order = _parents_first(list(config.search_space), parsed)
-        return cls({name: config.search_space[name] for name in order}, parsed)
+        return cls(ordered, parsed)
 
     def suggest(self, trial: BaseTrial) -> dict[str, Value]:
         """Ask ``trial`` for a value of each parameter whose condition holds.
@@ -67,35 +68,13 @@ class Space:
         values: dict[str, Value] = {}
         for name, parameter in self.parameters.items():
             if self.takes(name, values):
-                values[name] = trial._suggest(name, distribution(parameter))  # type: ignore[attr-defined]  # one call for all kinds; suggest_* wrap it
+                values[name] = suggest_one(trial, name, distribution(parameter))
         return values
 
     def takes(self, name: str, values: Mapping[str, Value]) -> bool:
         """Whether the branch that ``name`` belongs to is taken, given its parents' values."""
         condition = self.conditions.get(name)
         return condition is None or condition.holds(values)
-
-    def active(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """Return those of ``values`` that belong to branches that they themselves take."""
-        kept: dict[str, Value] = {}
-        for name in self.parameters:
-            if name in values and self.takes(name, kept):
-                kept[name] = values[name]
-        return kept
-
-    def base_values(self, config: SweepConfig) -> dict[str, Value]:
-        """Return the base configuration as a point of this space."""
-        written = config.model.model_dump() | config.optimization.model_dump()
-        values: dict[str, Value] = {}
-        for name, parameter in self.parameters.items():
-            if self.takes(name, values):
-                fixed = isinstance(parameter, Fixed)
-                values[name] = parameter.value if fixed else written[name]
-        return values
-
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """Return the Optuna distribution of each parameter."""
-        return {name: distribution(parameter) for name, parameter in self.parameters.items()}
 
     def to_json(self) -> dict[str, Any]:
         """Return the space as plain data, in the words of the YAML file."""
@@ -105,7 +84,7 @@ class Space:
 
     def unlisted(self) -> list[str]:
         """Return the parameters that have no finite list of values."""
-        return [name for name, p in self.parameters.items() if listed(p) is None]
+        return [name for name, p in self.parameters.items() if grid_values(p) is None]
 
     def size(self) -> int | None:
         """Return the number of points, or ``None`` where a parameter is continuous."""
@@ -133,7 +112,8 @@ class Space:
             yield dict(chosen)
             return
         name, *rest = names
-        options = listed(self.parameters[name]) or () if self.takes(name, chosen) else ()
+        taken = self.takes(name, chosen)
+        options = (grid_values(self.parameters[name]) or ()) if taken else ()
         for value in options:
             yield from self._points(tuple(rest), {**chosen, name: value})
         if not options:
@@ -146,16 +126,17 @@ class Space:
         lines: list[str] = []
         for name in self.parameters:
             if name not in self.conditions:
-                self._grow(name, 0, lines, set())
+                self._grow(name, 0, lines)
         return "\n".join(lines)
 
-    def _grow(self, name: str, depth: int, lines: list[str], seen: set[str]) -> None:
+    def _grow(self, name: str, depth: int, lines: list[str]) -> None:
         condition = self.conditions.get(name)
-        when = f"   if {condition.text}" if condition else ""
-        lines.append(f"{'  ' * depth}{name}: {describe(self.parameters[name])}{when}")
+        when = f", if {condition.text}" if condition else ""
+        log = " (log scale)" if isinstance(self.parameters[name], LogUniform) else ""
+        lines.append(f"{'  ' * depth}{name} {describe(self.parameters[name])}{log}{when}")
         for child, its_condition in self.conditions.items():
-            if self._last_parent(its_condition) == name and child not in seen:
-                self._grow(child, depth + 1, lines, seen | {child})
+            if self._last_parent(its_condition) == name:
+                self._grow(child, depth + 1, lines)
 
     def _last_parent(self, condition: Condition) -> str:
         order = list(self.parameters)
@@ -163,40 +144,37 @@ class Space:
 
     def describe_size(self) -> str:
         """Return how large the space is, in words."""
-        size = self.size()
-        branches = len(self._branches())
+        size, count = self.size(), len(self._branches())
+        branches = "1 branch" if count == 1 else f"{count} branches"
         if size is not None:
-            return f"{size:,} points in {branches} branch{'es' if branches > 1 else ''}"
+            return f"{size:,} point{'' if size == 1 else 's'} in {branches}"
         continuous = len(self.unlisted())
-        return (
-            f"{len(self.parameters)} parameters, {continuous} of them continuous; "
-            f"{branches} branch{'es' if branches > 1 else ''}"
-        )
+        return f"{len(self.parameters)} parameters, {continuous} of them continuous; {branches}"
 
     def _branches(self) -> set[frozenset[str]]:
         deciding = sorted({name for c in self.conditions.values() for name in c.names})
-        options = [listed(self.parameters[n]) or _ends(self.parameters[n]) for n in deciding]
-        taken = (dict(zip(deciding, values, strict=True)) for values in itertools.product(*options))
-        return {frozenset(self._names_taken(values)) for values in taken}
+        options = [_typical_values(self.parameters[name]) for name in deciding]
+        values = (dict(zip(deciding, v, strict=True)) for v in itertools.product(*options))
+        return {frozenset(self._names_taken(v)) for v in values}
 
     def _names_taken(self, values: Mapping[str, Value]) -> list[str]:
-        kept = self.active(values)
+        kept: dict[str, Value] = {}
+        for name in self.parameters:
+            if name in values and self.takes(name, kept):
+                kept[name] = values[name]
         return [name for name in self.parameters if self.takes(name, kept)]
 
 
-def _parents_first(names: list[str], conditions: Mapping[str, Condition]) -> list[str]:
-    ordered: list[str] = []
-    waiting = list(names)
-    while waiting:
-        ready = [n for n in waiting if n not in conditions or conditions[n].names <= set(ordered)]
-        if not ready:
-            raise SpaceError(f"search_space: conditions of {', '.join(waiting)} cannot be ordered")
-        ordered += ready
-        waiting = [n for n in waiting if n not in ready]
-    return ordered
-
-
-# ---------------------------------------------------------------------- the kinds, one by one
+def suggest_one(trial: BaseTrial, name: str, wanted: BaseDistribution) -> Value:
+    """Ask a trial for a value of any distribution."""
+    if isinstance(wanted, CategoricalDistribution):
+        chosen: Value = trial.suggest_categorical(name, wanted.choices)  # type: ignore[assignment]  # our choices hold no None
+        return chosen
+    if isinstance(wanted, IntDistribution):
+        return trial.suggest_int(name, wanted.low, wanted.high, step=wanted.step)
+    if not isinstance(wanted, FloatDistribution):
+        raise TypeError(f"no way to ask for {type(wanted).__name__}")
+    return trial.suggest_float(name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
 
 
 @singledispatch
@@ -207,9 +185,9 @@ def distribution(parameter: Parameter) -> BaseDistribution:
 
 @distribution.register
 def _(parameter: Uniform) -> BaseDistribution:
-    high = parameter.high
-    if parameter.step is not None:
-        high = float(_steps(parameter.low, parameter.high, parameter.step)[-1])
+    # The last whole step: Optuna would cut the range with a warning.
+    listed = grid_values(parameter)
+    high = float(listed[-1]) if listed else parameter.high
     return FloatDistribution(parameter.low, high, step=parameter.step)
 
 
@@ -234,55 +212,9 @@ def _(parameter: Fixed) -> BaseDistribution:
     return CategoricalDistribution((parameter.value,))
 
 
-@singledispatch
-def listed(parameter: Parameter) -> tuple[Value, ...] | None:
-    """Return all values of a finite parameter, ``None`` for a continuous one."""
-    return None
-
-
-@listed.register
-def _(parameter: Uniform) -> tuple[Value, ...] | None:
-    if parameter.step is None:
-        return None
-    return tuple(float(v) for v in _steps(parameter.low, parameter.high, parameter.step))
-
-
-@listed.register
-def _(parameter: IntRange) -> tuple[Value, ...] | None:
-    return tuple(range(parameter.low, parameter.high + 1, parameter.step))
-
-
-@listed.register
-def _(parameter: Choice) -> tuple[Value, ...] | None:
-    return parameter.choices
-
-
-@listed.register
-def _(parameter: Fixed) -> tuple[Value, ...] | None:
-    return (parameter.value,)
-
-
-def _steps(low: float, high: float, step: float) -> np.ndarray[Any, np.dtype[np.float64]]:
-    # A tolerance of a billionth of a step: 0.4 / 0.1 is a little below 4 in binary.
-    count = int(np.floor((high - low) / step + 1e-9)) + 1
-    return low + step * np.arange(count)
-
-
-def _ends(parameter: Parameter) -> tuple[Value, ...]:
-    # Only Uniform and LogUniform come here: a condition on them is decided at the ends
-    # or between, which these three values show well enough for counting branches.
-    low, high = parameter.low, parameter.high  # type: ignore[union-attr]  # the continuous kinds
-    return (low, (low + high) / 2, high)
-
-
-def describe(parameter: Parameter) -> str:
-    """Return one parameter in a few words, e.g. ``2 .. 6`` or ``one of 16, 32``."""
-    if isinstance(parameter, Fixed):
-        return f"always {parameter.value}"
-    if isinstance(parameter, Choice):
-        return "one of " + ", ".join(str(c) for c in parameter.choices)
-    step = getattr(parameter, "step", None)
-    scale = " (log scale)" if isinstance(parameter, LogUniform) else ""
-    stride = f" in steps of {step:g}" if step not in (None, 1) else ""
-    kind = " (whole numbers)" if isinstance(parameter, IntRange) else ""
-    return f"{parameter.low:g} .. {parameter.high:g}{stride}{scale}{kind}"
+def _typical_values(parameter: Parameter) -> tuple[Value, ...]:
+    """Return all values of a finite parameter, both ends and the middle of a continuous one."""
+    if isinstance(parameter, Uniform | LogUniform):
+        middle = (parameter.low + parameter.high) / 2
+        return grid_values(parameter) or (parameter.low, middle, parameter.high)
+    return grid_values(parameter) or ()

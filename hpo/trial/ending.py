@@ -1,4 +1,4 @@
-"""When a sweep ends before its budget: a signal, a time budget, or an error that nothing survives."""
+"""When a sweep ends before its budget: a signal, a time budget, or what nothing survives."""
 
 from __future__ import annotations
 

@@ -10,7 +10,13 @@ from typing import Any
 
 from ray import tune
 
-from chemprop_hpo.configs.schema import SweepConfig
+from chemprop_hpo.configs.schema import (
+    MlflowConfig,
+    PromotionConfig,
+    RayConfig,
+    StudyConfig,
+    SweepConfig,
+)
 from chemprop_hpo.hpo.chemistry.fold import Fold
 from chemprop_hpo.hpo.chemistry.training import TrainingSpec, train
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
@@ -41,6 +47,17 @@ class TrialJob:
     folder: Path
     train: Train = train
 
+    @classmethod
+    def of(cls, config: SweepConfig, folder: Path, train: Train) -> TrialJob:
+        """Return the job of a sweep, with every URL left out: Ray pickles it."""
+        no_urls = {
+            "study": StudyConfig(name=config.study_name),
+            "mlflow": MlflowConfig(tracking=False),
+            "promotion": PromotionConfig(),
+            "ray": RayConfig(),
+        }
+        return cls(config.model_copy(update=no_urls), folder, train)
+
     def training(self, trial: dict[str, Any], fold: Fold) -> TrainingThread:
         """Return the training of one trial, not yet begun."""
         config = self.config.with_params(trial["params"])
@@ -62,7 +79,9 @@ class TrialJob:
 class TrialTrainable(tune.Trainable):
     """A class trainable: each step is one epoch of the trial that this worker has now."""
 
-    def setup(self, config: dict[str, Any], job: TrialJob, fold: Fold) -> None:
+    def setup(  # type: ignore[override]  # `tune.with_parameters` passes job and fold
+        self, config: dict[str, Any], job: TrialJob, fold: Fold
+    ) -> None:
         """Take the first trial; ``job`` and ``fold`` come out of the object store once."""
         self._job = job
         self._fold = fold

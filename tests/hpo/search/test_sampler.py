@@ -90,6 +90,16 @@ def test_presets_are_base_then_enqueued_then_the_rest_of_the_grid() -> None:
     assert len({tuple(sorted(p.items())) for p in presets}) == 6
 
 
+def test_an_enqueued_entry_of_a_grid_stands_for_all_points_that_it_fits() -> None:
+    grid = {
+        "depth": {"type": "choice", "choices": [2, 3, 4]},
+        "batch_size": {"type": "choice", "choices": [32, 64]},
+    }
+    config = config_of(grid, sampler={"type": "grid"}, enqueue=[{"depth": 4}], base=False)
+    presets = preset_points(config, Space.of(config))
+    assert [p["depth"] for p in presets] == [4, 4, 2, 2, 3, 3]
+
+
 def test_a_grid_over_a_continuous_parameter_says_which() -> None:
     config = config_of(
         {"max_lr": {"type": "loguniform", "low": 1e-4, "high": 1e-2}}, sampler={"type": "grid"}

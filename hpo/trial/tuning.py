@@ -1,0 +1,90 @@
+"""Run a study's trials under Ray Tune, and leave none of Tune's own files behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler
+
+from chemprop_hpo.hpo.chemistry.fold import Fold
+from chemprop_hpo.hpo.search.asha import Asha
+from chemprop_hpo.hpo.search.searcher import StudySearcher
+from chemprop_hpo.hpo.trial.callback import SweepCallback
+from chemprop_hpo.hpo.trial.ending import EarlyEnd
+from chemprop_hpo.hpo.trial.trainable import TrialJob, TrialTrainable
+
+__all__ = ["WORKER_DEATHS", "tune_trials"]
+
+WORKER_DEATHS = 3
+"""How often the worker of one trial may die before the trial counts as failed."""
+
+
+def tune_trials(
+    searcher: StudySearcher,
+    asha: Asha | None,
+    end: EarlyEnd,
+    callback: SweepCallback,
+    job: TrialJob,
+    fold: Fold,
+    concurrency: int,
+) -> None:
+    """Run trials until the searcher has no more, or ``end`` says so.
+
+    Parameters
+    ----------
+    searcher : StudySearcher
+        Gives the trials and writes down what becomes of them.
+    asha : Asha or None
+        Stops bad trials; None lets every trial go on to its end.
+    end : EarlyEnd
+        Ends all trials at once.
+    callback : SweepCallback
+        Called as the loop turns.
+    job : TrialJob
+        What the trials share.
+    fold : Fold
+        The data, put into the object store once.
+    concurrency : int
+        How many trials run at once.
+    """
+    # The searcher hands out no more than fit; with Tune's own bound of one trial that waits
+    # for its worker, workers would start one after another, some ten seconds each.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(concurrency)
+    resources = job.config.resources
+    trainable = tune.with_resources(
+        tune.with_parameters(TrialTrainable, job=job, fold=fold),
+        {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
+    )
+    tune_config = tune.TuneConfig(
+        search_alg=searcher,
+        scheduler=asha or FIFOScheduler(),
+        num_samples=-1,
+        reuse_actors=True,
+        trial_dirname_creator=lambda trial: str(trial.trial_id),
+    )
+    with _scratch() as folder:
+        run_config = tune.RunConfig(
+            name="sweep",
+            storage_path=str(folder),
+            stop=end,
+            callbacks=[callback],
+            failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        )
+        tune.Tuner(trainable, tune_config=tune_config, run_config=run_config).fit()
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="chp-tune-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
