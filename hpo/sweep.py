@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +223,9 @@ class _Sweep:
     observers: Sequence[Observer]
     resumed: bool
     train: Train
-    interrupts: Interrupts = field(default_factory=Interrupts)
+
+    def __post_init__(self) -> None:
+        self.interrupts = Interrupts(f"Ray did not stop; {self._how_to_resume()}")
 
     def run(self, fold: Any) -> SweepResult:
         """Run trials until the budget is spent or the sweep is ended early."""
@@ -266,13 +269,16 @@ class _Sweep:
         self._announce(placement.concurrency, self._total(presets))
         with self.interrupts:
             end = EarlyEnd(
-                self.interrupts, lambda: searcher.fatal is not None, self.config.time_budget_s
+                self.interrupts,
+                lambda: searcher.fatal is not None,
+                self.config.time_budget_s,
+                lambda reason: self._settle(book, driver, reason),
             )
             callback = SweepCallback(searcher, driver, self.observers, self._tidy)
             job = TrialJob.of(self.config, self.folder, self.train)
             tune_trials(searcher, asha, end, callback, job, fold, placement.concurrency)
             source.close()
-            return self._settle(book, driver, end.reason, searcher.fatal)
+            return self._finish(book, driver, end.reason, searcher.fatal)
 
     def _total(self, presets: Sequence[Mapping[str, Any]]) -> int:
         total = self.config.num_samples
@@ -287,17 +293,30 @@ class _Sweep:
 
     # ------------------------------------------------------------------ the end
 
-    def _settle(
-        self, book: TrialBook, driver: Driver, reason: str | None, fatal: ChempropHpoError | None
-    ) -> str:
-        """Mark what is still in flight, so that it can be continued, and tell everyone."""
-        reason = reason or ("failed" if book.flights else "finished")
+    def _settle(self, book: TrialBook, driver: Driver, reason: str) -> None:
+        """Mark what is in flight, so that it can be continued.
+
+        Done before the workers are stopped: if Ray goes down with them, the study is in order.
+        """
         why: StopReason = "time_budget" if reason == "time_budget" else "interrupted"
         for flight in list(book.flights.values()):
             book.note_end(flight, why)
             frozen = self.db.storage.get_trial(flight.trial._trial_id)
             continue_trial(self.db, self.study, frozen, driver.id, why)
             book.forget(flight, "FAIL", why)
+
+    def _finish(
+        self, book: TrialBook, driver: Driver, reason: str | None, fatal: ChempropHpoError | None
+    ) -> str:
+        """Tell everyone how the sweep ended.
+
+        Raises
+        ------
+        DiskFullError, SweepFailedError
+            If it could not go on.
+        """
+        reason = reason or ("failed" if book.flights else "finished")
+        self._settle(book, driver, reason)
         best = self._best()
         event = SweepEnded(
             reason,
@@ -310,12 +329,15 @@ class _Sweep:
         if fatal is not None:
             raise fatal
         if reason == "failed":
-            raise SweepFailedError(
-                "the Ray cluster went away; finished trials are kept; resume with: "
-                f"chemprop-hpo resume --study {self.study.study_name} "
-                f"--storage {self.db.masked_url}"
-            )
+            raise SweepFailedError(f"the Ray cluster went away; {self._how_to_resume()}")
         return reason
+
+    def _how_to_resume(self) -> str:
+        name, url = self.study.study_name, self.db.masked_url
+        return (
+            "finished trials are kept; resume with: "
+            f"chemprop-hpo resume --study {shlex.quote(name)} --storage {shlex.quote(url)}"
+        )
 
     def _announce(self, concurrency: int, total: int) -> None:
         best = self._best()

@@ -51,7 +51,8 @@ class Asha(DriverSide, AsyncHyperBandScheduler):
     mode : {'min', 'max'}
         Direction of the metric.
     chain_of : callable
-        Ray's trial id to the key of the trial's chain and its bracket.
+        Ray's trial id to the key of the trial's chain and its bracket; None for a trial that
+        has been settled already.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Asha(DriverSide, AsyncHyperBandScheduler):
         config: SchedulerConfig,
         max_epochs: int,
         mode: str,
-        chain_of: Callable[[str], tuple[str, int]],
+        chain_of: Callable[[str], tuple[str, int] | None],
     ) -> None:
         super().__init__(
             time_attr=EPOCH,
@@ -88,17 +89,19 @@ class Asha(DriverSide, AsyncHyperBandScheduler):
         """Stop a trial whose running best falls below its rung's cutoff."""
         if result[EPOCH] >= self._max_t:
             return str(TrialScheduler.STOP)
-        key, bracket = self._chain_of(trial.trial_id)
-        action = self._step_on_rung(key, bracket, result[EPOCH], result[RUNNING_BEST])
+        chain = self._chain_of(trial.trial_id)
+        if chain is None:
+            return str(TrialScheduler.CONTINUE)
+        action = self._step_on_rung(*chain, result[EPOCH], result[RUNNING_BEST])
         if action == TrialScheduler.STOP:
             self.stopped.add(trial.trial_id)
         return action
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Record a trial that ended by itself; its last report may stand on a rung."""
-        if EPOCH in result and RUNNING_BEST in result:
-            key, bracket = self._chain_of(trial.trial_id)
-            self._step_on_rung(key, bracket, result[EPOCH], result[RUNNING_BEST])
+        chain = self._chain_of(trial.trial_id)
+        if chain is not None and EPOCH in result and RUNNING_BEST in result:
+            self._step_on_rung(*chain, result[EPOCH], result[RUNNING_BEST])
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """Nothing to forget: what a trial left on its rungs stays."""

@@ -146,10 +146,10 @@ class TrialBook:
                 )
             )
 
-    def chain_of(self, ray_id: str) -> tuple[str, int]:
+    def chain_of(self, ray_id: str) -> tuple[str, int] | None:
         """Return the key of a running trial's chain and its bracket, for ASHA."""
-        flight = self.flights[ray_id]
-        return flight.key, flight.bracket
+        flight = self.flights.get(ray_id)
+        return None if flight is None else (flight.key, flight.bracket)
 
 
 def _epoch_event(number: int, report: TrialReport) -> EpochEnded:

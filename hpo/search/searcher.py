@@ -106,7 +106,8 @@ class StudySearcher(DriverSide, Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Write down an epoch of a trial that goes on."""
-        self._book.report(self._book.flights[trial_id], result[REPORT])
+        if flight := self._book.flights.get(trial_id):
+            self._book.report(flight, result[REPORT])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

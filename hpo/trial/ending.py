@@ -17,16 +17,29 @@ from chemprop_hpo.hpo.search.driver_side import DriverSide
 __all__ = ["EarlyEnd", "Interrupts"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE_S = 40.0
 
 
 class Interrupts:
     """While entered, the first Ctrl-C or SIGTERM is noted and the second ends the process at once.
 
-    Installed after Ray has started, because Ray installs handlers of its own.
+    Installed after Ray has started, because Ray installs handlers of its own. A signal to the
+    whole process group (a batch system's, a supervisor's) ends Ray's processes too, and then
+    Tune may never return: so the process ends by itself after a while.
+
+    Parameters
+    ----------
+    farewell : str
+        Written to stderr where the process has to end by itself.
+    patience_s : float
+        Seconds from the first signal until then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, farewell: str, patience_s: float = PATIENCE_S) -> None:
         self.received: int | None = None
+        self._farewell = farewell
+        self._patience_s = patience_s
+        self._timer: threading.Timer | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -42,11 +55,20 @@ class Interrupts:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
             os._exit(128 + number)
         self.received = number
+        self._timer = threading.Timer(self._patience_s, self._give_up)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _give_up(self) -> None:
+        os.write(2, f"\n{self._farewell}\n".encode())
+        os._exit(128 + (self.received or 0))
 
 
 class EarlyEnd(DriverSide, Stopper):
@@ -60,13 +82,21 @@ class EarlyEnd(DriverSide, Stopper):
         Whether the sweep cannot go on.
     time_budget_s : float or None
         Seconds that the sweep may run, from now.
+    on_end : callable
+        Called once with the reason, before any trial is stopped.
     """
 
     def __init__(
-        self, interrupts: Interrupts, failed: Callable[[], bool], time_budget_s: float | None
+        self,
+        interrupts: Interrupts,
+        failed: Callable[[], bool],
+        time_budget_s: float | None,
+        on_end: Callable[[str], None],
     ) -> None:
         self._interrupts = interrupts
         self._failed = failed
+        self._on_end = on_end
+        self._ended = False
         self._deadline = None if time_budget_s is None else time.monotonic() + time_budget_s
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -75,7 +105,11 @@ class EarlyEnd(DriverSide, Stopper):
 
     def stop_all(self) -> bool:
         """Whether the sweep must end now."""
-        return self.reason is not None
+        reason = self.reason
+        if reason is not None and not self._ended:
+            self._ended = True
+            self._on_end(reason)
+        return reason is not None
 
     @property
     def reason(self) -> str | None:

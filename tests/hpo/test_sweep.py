@@ -20,6 +20,7 @@ import ray
 import torch
 import yaml
 from chemprop.models.utils import load_model
+from mlflow import MlflowClient
 from sqlalchemy import make_url
 
 from chemprop_hpo.configs.errors import ResourceError, StudyMismatchError
@@ -150,6 +151,23 @@ class TestInOneProcess:
         assert trial.state.name == "FAIL"
         assert "cuda" in trial.user_attrs["error"].lower()
 
+    def test_an_existing_cluster_is_joined_and_left_running(self, tmp_path: Path) -> None:
+        address = ray.get_runtime_context().gcs_address
+        file = write_sweep(tmp_path, num_samples=1, enqueue=[])
+        home = {"HOME": os.environ["HOME"]}  # where the cluster's token is
+        process = command(tmp_path, "sweep", str(file), f"ray.address={address}", **home)
+        output = process.communicate(timeout=200)[0]
+        assert process.returncode == 0, output
+        assert "4 CPUs, 1 GPUs" in output
+        assert ray.cluster_resources()["CPU"] == 4
+
+
+def test_an_address_without_a_cluster_is_one_clear_line(tmp_path: Path) -> None:
+    loaded = load_stored(small(tmp_path, ray={"address": "127.0.0.1:1"}))
+    with pytest.raises(ResourceError, match="no Ray cluster at 127.0.0.1:1"):
+        start_sweep(loaded)
+    assert not (tmp_path / "studies.db").exists()
+
 
 def test_a_dry_run_checks_everything_and_leaves_nothing_behind(tmp_path: Path) -> None:
     loaded = load_stored(small(tmp_path))
@@ -178,6 +196,7 @@ def command(folder: Path, *arguments: str, **environment: str) -> subprocess.Pop
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "HOME": str(folder), **environment},
     )
 
@@ -211,8 +230,12 @@ def epochs_in(folder: Path) -> int:
     return int(count)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_sweep_is_resumed_to_its_whole_budget(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["ctrl-c", "term"]
+)
+def test_an_interrupted_sweep_is_resumed_to_its_whole_budget(
+    tmp_path: Path, number: int, group: bool
+) -> None:
     file = write_sweep(
         tmp_path,
         optimization={"batch_size": 16, "max_epochs": 150, "warmup_epochs": 1},
@@ -222,7 +245,10 @@ def test_an_interrupted_sweep_is_resumed_to_its_whole_budget(tmp_path: Path, num
     )
     process = command(tmp_path, "sweep", str(file))
     wait_for_epochs(tmp_path, process, 6)
-    process.send_signal(number)
+    if group:  # as a terminal does
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 128 + number, output
     assert "chemprop-hpo resume --study small" in output
@@ -264,4 +290,10 @@ def test_a_sweep_leaves_no_process_and_nowhere_a_planted_password(
     assert [p for p in written if planted.encode() in p.read_bytes()] == []
     with open_database(url) as db:
         study = optuna.load_study(study_name="small", storage=db.storage)
-        assert planted not in str(study.user_attrs) + str([t.user_attrs for t in study.trials])
+        (trial,) = study.trials
+        assert planted not in str(study.user_attrs) + str(trial.user_attrs)
+    runs = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_runs(["1"])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert [run.info.run_id for run in children] == [trial.user_attrs["mlflow_run_id"]]
+    assert "val_rmse" in children[0].data.metrics
