@@ -38,9 +38,10 @@ def train(
 ) -> EpochReport:
     """Train a model, and call ``on_epoch`` after each epoch.
 
-    Same spec, fold, device and number of threads give the same weights bit for bit, also where
-    the training was continued from a checkpoint in between. It may run in any thread; one at a
-    time in a process, since torch's generator and threads are the process's.
+    On a CPU, same spec, fold and number of threads give the same weights bit for bit, also where
+    the training was continued from a checkpoint in between; a GPU adds up in no fixed order. It
+    may run in any thread; one at a time in a process, since torch's generator and threads are
+    the process's.
 
     Parameters
     ----------
