@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 __all__ = [
+    "Audience",
     "EpochEnded",
     "Observer",
     "SweepEnded",
@@ -14,6 +16,9 @@ __all__ = [
     "TrialEnded",
     "TrialStarted",
 ]
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,3 +113,35 @@ class Observer(Protocol):
 
     def sweep_ended(self, event: SweepEnded) -> None:
         """Be told that the driver leaves; the last call."""
+
+
+class Audience:
+    """Observers told one after another; one that raises is told nothing more.
+
+    Watching must never change what is watched: an exception inside Tune's loop would count as
+    a failure of the trial at hand.
+
+    Parameters
+    ----------
+    observers : iterable of Observer
+        Who watches.
+    """
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = list(observers)
+
+    def tell(self, what: Callable[[Observer], None]) -> None:
+        """Call ``what`` with each observer."""
+        for observer in list(self._observers):
+            try:
+                what(observer)
+            except Exception:
+                log.warning("%s is told no more", type(observer).__name__, exc_info=True)
+                self._observers.remove(observer)
+
+    def attributes_of(self, number: int) -> dict[str, Any]:
+        """Return what observers want to be remembered with a trial: its MLflow run."""
+        for observer in self._observers:
+            if run_id := getattr(observer, "run_id", lambda number: None)(number):
+                return {"mlflow_run_id": run_id}
+        return {}

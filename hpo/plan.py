@@ -10,7 +10,6 @@ from chemprop_hpo.configs.load import LoadedSweep, dump_stored
 from chemprop_hpo.configs.schema import (
     AtomFeatures,
     MoleculeFeature,
-    Parameter,
     SweepConfig,
     Value,
 )
@@ -67,21 +66,21 @@ def featurizers(
     config: SweepConfig,
 ) -> tuple[Collection[AtomFeatures], Collection[MoleculeFeature]]:
     """Return the atom featurizers and molecule features that any trial may need."""
-    atoms = _possible(config.search_space.get("atom_features"), config.model.atom_features)
-    vectors = _possible(config.search_space.get("molecule_features"), "none")
-    if config.base or "molecule_features" not in config.search_space:
-        vectors |= {config.model.molecule_features}
-        atoms |= {config.model.atom_features}
+    atoms = _possible(config, "atom_features")
+    vectors = _possible(config, "molecule_features")
     models = [config.model.model_copy(update={"molecule_features": v}) for v in sorted(vectors)]
     needed = {name for model in models for name in model.molecule_feature_names}
     checked = cast(list[AtomFeatures], sorted(atoms))  # names are checked on load
     return checked, cast(list[MoleculeFeature], sorted(needed))
 
 
-def _possible(parameter: Parameter | None, default: str) -> set[str]:
+def _possible(config: SweepConfig, name: str) -> set[str]:
+    """Return every value that a trial may have: searched ones, and the base's where it is kept."""
+    base, parameter = str(getattr(config.model, name)), config.search_space.get(name)
     if parameter is None:
-        return {default}
-    return {str(value) for value in grid_values(parameter) or ()}
+        return {base}
+    searched = {str(value) for value in grid_values(parameter) or ()}
+    return searched | {base} if config.base or parameter.condition else searched
 
 
 def _resource_lines(config: SweepConfig) -> list[str]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,14 @@ from typing import Any
 
 import ray
 
-from chemprop_hpo.configs.errors import ChempropHpoError, SweepFailedError
+from chemprop_hpo.configs.errors import SweepFailedError
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.data import read_fold
 from chemprop_hpo.hpo.chemistry.data_files import file_fingerprints
 from chemprop_hpo.hpo.chemistry.features import featurise_fold
 from chemprop_hpo.hpo.chemistry.training import train
-from chemprop_hpo.hpo.events import Observer, SweepEnded, SweepStarted
+from chemprop_hpo.hpo.events import Audience, Observer, SweepEnded, SweepStarted
 from chemprop_hpo.hpo.plan import SweepPlan, featurizers, plan_sweep
 from chemprop_hpo.hpo.search.asha import Asha
 from chemprop_hpo.hpo.search.book import TrialBook
@@ -38,7 +38,7 @@ from chemprop_hpo.hpo.trial.ending import EarlyEnd, Interrupts
 from chemprop_hpo.hpo.trial.trainable import TrialJob
 from chemprop_hpo.hpo.trial.training_thread import Train
 from chemprop_hpo.hpo.trial.tuning import tune_trials
-from chemprop_hpo.hpo.trial.weights import keep_only
+from chemprop_hpo.hpo.trial.weights import claim_folder, keep_only
 from chemprop_hpo.storage.database import Database, open_database
 from chemprop_hpo.storage.ownership import (
     Driver,
@@ -54,6 +54,7 @@ from chemprop_hpo.storage.studies import (
     open_or_create_study,
     open_study,
     read_record,
+    study_exists,
 )
 from chemprop_hpo.storage.trials import TrialRecord, best_trials, counts, folders_in_use
 
@@ -104,23 +105,25 @@ def start_sweep(
     SweepFailedError
         If the cluster went away; what was finished is kept.
     """
+    config = loaded.config
     with ExitStack() as stack:
-        tables = read_fold(loaded.config)
-        _check_fits(loaded.config, stack)
-        for line in tables.report.lines():
-            log.info(line)
-        db = stack.enter_context(open_database(loaded.config.study.storage))
-        manifest = _manifest(loaded.config)
-        watchers = (*observers, *_trackers(loaded, manifest))
-        study, created = open_or_create_study(
-            db, loaded.config.study_name, _record(loaded, manifest)
-        )
-        stack.enter_context(connected(loaded.config.ray.address))
-        fold = featurise_fold(tables, loaded.config, *featurizers(loaded.config))
-        for note in fold.notes:
-            log.info(note)
-        sweep = _Sweep(loaded.config, db, study, watchers, not created, train)
-        return sweep.run(fold)
+        tables = read_fold(config)
+        _check_fits(config, stack)
+        _say(tables.report.lines())
+        db = stack.enter_context(open_database(config.study.storage))
+        manifest = _manifest(config)
+        audience = Audience([*observers, *_trackers(loaded, manifest)])
+        fold = featurise_fold(tables, config, *featurizers(config))
+        _say(fold.notes)
+        # Only now is anything stored: all that the user may have to put right was looked at.
+        folder = _study_folder(config, db)
+        record = _record(loaded, manifest, folder)
+        study, created = open_or_create_study(db, config.study_name, record)
+        claim_folder(folder, study.study_name, study.user_attrs["created"], db.masked_url)
+        stack.enter_context(connected(config.ray.address))
+        sweep = _Sweep(config, folder, db, study, audience, not created, train)
+        with sweep.interrupts:
+            return sweep.run(fold)
 
 
 def resume_sweep(
@@ -162,6 +165,20 @@ def resume_sweep(
     return start_sweep(LoadedSweep(config, loaded.stored), observers=observers, train=train)
 
 
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        log.info(line)
+
+
+def _study_folder(config: SweepConfig, db: Database) -> Path:
+    """Return where the study's files are: where the file says, or where they were put before."""
+    if config.study.folder is None and study_exists(db, config.study_name):
+        before = Path(read_record(open_study(db, config.study_name)).folder)
+        if before.is_dir():
+            return before
+    return config.study_folder.absolute()
+
+
 def _check_fits(config: SweepConfig, stack: ExitStack) -> None:
     # Before anything is stored. A private Ray starts later: it takes seconds.
     if config.ray.address is None and not ray.is_initialized():
@@ -180,7 +197,7 @@ def _manifest(config: SweepConfig) -> dict[str, Any]:
     )
 
 
-def _record(loaded: LoadedSweep, manifest: Mapping[str, Any]) -> StudyRecord:
+def _record(loaded: LoadedSweep, manifest: Mapping[str, Any], folder: Path) -> StudyRecord:
     config = loaded.config
     space = Space.of(config).to_json()
     return StudyRecord(
@@ -193,7 +210,7 @@ def _record(loaded: LoadedSweep, manifest: Mapping[str, Any]) -> StudyRecord:
         git_commit=manifest["git"]["commit"],
         versions=manifest["versions"],
         seed=config.seed,
-        folder=str(config.study_folder),
+        folder=str(folder),
     )
 
 
@@ -218,9 +235,10 @@ class _Sweep:
     """One driver's time with a study."""
 
     config: SweepConfig
+    folder: Path
     db: Database
     study: Study
-    observers: Sequence[Observer]
+    audience: Audience
     resumed: bool
     train: Train
 
@@ -230,7 +248,6 @@ class _Sweep:
     def run(self, fold: Any) -> SweepResult:
         """Run trials until the budget is spent or the sweep is ended early."""
         self.study.sampler = build_sampler(self.config.sampler, self.config.seed)
-        self.folder.mkdir(parents=True, exist_ok=True)
         require_shared_folder(self.folder)
         driver = Driver.register(self.db, self.study)
         try:
@@ -242,11 +259,6 @@ class _Sweep:
         self._tidy()
         return self._result(reason)
 
-    @property
-    def folder(self) -> Path:
-        """The study's folder, absolute."""
-        return self.config.study_folder.absolute()
-
     def _take_up_orphans(self, driver: Driver) -> None:
         mend_continuations(self.db, self.study, driver.id)
         for orphan in orphans(self.db, self.study):
@@ -256,29 +268,36 @@ class _Sweep:
 
     def _drive(self, driver: Driver, fold: Any) -> str:
         placement = place(self.config.resources, nodes())
-        for line in placement.lines:
-            log.info(line)
+        _say(placement.lines)
         presets = preset_points(self.config, Space.of(self.config))
         source = TrialSource(self.db, self.study, driver, self._total(presets), presets)
-        book = TrialBook(self.study, driver.id, self.observers, self._observers_attributes)
+        book = TrialBook(self.study, driver.id, self.audience)
         asha = self._asha(book)
         stopped = asha.stopped if asha else set()
         searcher = StudySearcher(
             self.config, source, book, placement.concurrency, stopped.__contains__
         )
         self._announce(placement.concurrency, self._total(presets))
-        with self.interrupts:
-            end = EarlyEnd(
-                self.interrupts,
-                lambda: searcher.fatal is not None,
-                self.config.time_budget_s,
-                lambda reason: self._settle(book, driver, reason),
-            )
-            callback = SweepCallback(searcher, driver, self.observers, self._tidy)
-            job = TrialJob.of(self.config, self.folder, self.train)
+        end = EarlyEnd(
+            self.interrupts,
+            lambda: searcher.fatal is not None,
+            self.config.time_budget_s,
+            lambda reason: self._settle(book, driver, reason),
+        )
+        callback = SweepCallback(searcher, driver, self.audience, self._tidy)
+        job = TrialJob.of(self.config, self.folder, self.train)
+        try:
             tune_trials(searcher, asha, end, callback, job, fold, placement.concurrency)
-            source.close()
-            return self._finish(book, driver, end.reason, searcher.fatal)
+        except BaseException:
+            self._finish(book, driver, "failed")
+            raise
+        source.close()
+        reason = self._finish(book, driver, end.reason)
+        if searcher.fatal is not None:
+            raise searcher.fatal
+        if reason == "failed":
+            raise SweepFailedError(f"the Ray cluster went away; {self._how_to_resume()}")
+        return reason
 
     def _total(self, presets: Sequence[Mapping[str, Any]]) -> int:
         total = self.config.num_samples
@@ -305,16 +324,8 @@ class _Sweep:
             continue_trial(self.db, self.study, frozen, driver.id, why)
             book.forget(flight, "FAIL", why)
 
-    def _finish(
-        self, book: TrialBook, driver: Driver, reason: str | None, fatal: ChempropHpoError | None
-    ) -> str:
-        """Tell everyone how the sweep ended.
-
-        Raises
-        ------
-        DiskFullError, SweepFailedError
-            If it could not go on.
-        """
+    def _finish(self, book: TrialBook, driver: Driver, reason: str | None) -> str:
+        """Settle what is left and tell everyone how the sweep ended."""
         reason = reason or ("failed" if book.flights else "finished")
         self._settle(book, driver, reason)
         best = self._best()
@@ -324,12 +335,7 @@ class _Sweep:
             best.number if best else None,
             best.value if best else None,
         )
-        for observer in self.observers:
-            observer.sweep_ended(event)
-        if fatal is not None:
-            raise fatal
-        if reason == "failed":
-            raise SweepFailedError(f"the Ray cluster went away; {self._how_to_resume()}")
+        self.audience.tell(lambda observer: observer.sweep_ended(event))
         return reason
 
     def _how_to_resume(self) -> str:
@@ -353,8 +359,7 @@ class _Sweep:
             counts=counts(self.study),
             best=best.value if best else None,
         )
-        for observer in self.observers:
-            observer.sweep_started(event)
+        self.audience.tell(lambda observer: observer.sweep_started(event))
 
     def _best(self) -> TrialRecord | None:
         complete = counts(self.study).get("COMPLETE", 0)
@@ -366,15 +371,10 @@ class _Sweep:
             storage=self.db.masked_url,
             counts=counts(self.study),
             best=self._best(),
-            signal=self.interrupts.received,
+            signal=self.interrupts.received if reason == "interrupted" else None,
             reason=reason,
         )
 
     def _tidy(self) -> None:
-        keep_only(self.folder, folders_in_use(self.study, self.config.transfer_learning.top_k))
-
-    def _observers_attributes(self, number: int) -> dict[str, Any]:
-        for observer in self.observers:
-            if run_id := getattr(observer, "run_id", lambda number: None)(number):
-                return {"mlflow_run_id": run_id}
-        return {}
+        top_k = self.config.transfer_learning.top_k
+        keep_only(self.folder, lambda: folders_in_use(self.study, top_k))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import replace
 
 import optuna
 from optuna import Study
@@ -37,7 +36,7 @@ def open_or_create_study(db: Database, name: str, record: StudyRecord) -> tuple[
     """Open the study ``name``, or create it with its record.
 
     Of several processes that do so at once, one creates it. No process ever sees it half made.
-    An existing study takes over the new configuration and space, and keeps its folder.
+    An existing study takes over the new configuration, space and folder.
 
     Returns
     -------
@@ -56,8 +55,8 @@ def open_or_create_study(db: Database, name: str, record: StudyRecord) -> tuple[
         study = _find(db, name)
         if study is None:
             return _create(db, name, record), True
-        folder = _matching(db, study, record).folder
-        write_record(study, replace(record, folder=folder))
+        _refuse_mismatch(db, study, record)
+        write_record(study, record)
         return study, False
 
 
@@ -179,8 +178,8 @@ def _refuse_name(name: str) -> None:
         )
 
 
-def _matching(db: Database, study: optuna.Study, record: StudyRecord) -> StudyRecord:
-    """Return the stored record if ``record`` can go on with it."""
+def _refuse_mismatch(db: Database, study: optuna.Study, record: StudyRecord) -> None:
+    """Refuse to go on with a study that ``record`` does not fit."""
     where = f"study '{study.study_name}' in {db.masked_url}"
     stored = record_of(study.user_attrs)
     if stored is None:
@@ -194,7 +193,6 @@ def _matching(db: Database, study: optuna.Study, record: StudyRecord) -> StudyRe
             f"{where} cannot go on with this configuration:\n{lines}\n"
             "put that right, or begin a new study with --study NAME"
         )
-    return stored
 
 
 def _refuse_live(db: Database, study: optuna.Study) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -48,6 +48,14 @@ class TrialRecord:
     error: str | None
     started: datetime | None
     ended: datetime | None
+
+
+@dataclass(frozen=True)
+class FoldersInUse:
+    """Folders, relative to the study's: of the best trials, and of those not finished."""
+
+    best: frozenset[str]
+    unfinished: frozenset[str]
 
 
 def trial_records(study: optuna.Study) -> list[TrialRecord]:
@@ -96,11 +104,15 @@ def counts(study: optuna.Study) -> dict[str, int]:
     return found
 
 
-def folders_in_use(study: optuna.Study, k: int) -> set[str]:
+def folders_in_use(study: optuna.Study, k: int) -> FoldersInUse:
     """Return the checkpoint folders of the ``k`` best trials and of all that are not finished."""
     unfinished = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-    named = (trial.user_attrs.get("checkpoint") for trial in [*_ranked(study)[:k], *unfinished])
-    return {name for name in named if name is not None}
+    return FoldersInUse(_folders(_ranked(study)[:k]), _folders(unfinished))
+
+
+def _folders(trials: Iterable[FrozenTrial]) -> frozenset[str]:
+    named = (trial.user_attrs.get("checkpoint") for trial in trials)
+    return frozenset(name for name in named if name is not None)
 
 
 def epochs_trained(study: optuna.Study) -> int:

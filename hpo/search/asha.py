@@ -110,7 +110,9 @@ class Asha(DriverSide, AsyncHyperBandScheduler):
         """Nothing to forget: what a trial left on its rungs stays."""
 
     def _step_on_rung(self, key: str, bracket: int, epoch: int, best: float) -> str:
-        rungs: Any = self._brackets[bracket]  # it reads nothing of a trial but its id
+        # A study may be resumed with fewer brackets than its trials were given.
+        last = len(self._brackets) - 1
+        rungs: Any = self._brackets[min(bracket, last)]  # reads nothing of a trial but its id
         return str(rungs.on_result(_Rider(key), epoch, self._sign * best))
 
 

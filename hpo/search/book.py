@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from optuna import Study
 from optuna.trial import Trial, TrialState
 
 from chemprop_hpo.configs.schema import Value
-from chemprop_hpo.hpo.events import EpochEnded, Observer, TrialEnded, TrialStarted
+from chemprop_hpo.hpo.events import Audience, EpochEnded, TrialEnded, TrialStarted
 from chemprop_hpo.hpo.search.reports import TrialReport
 
 __all__ = ["Flight", "TrialBook"]
@@ -52,23 +52,14 @@ class TrialBook:
         Where the trials are kept.
     driver_id : str
         Who runs them.
-    observers : iterable of Observer
+    audience : Audience
         Told of each start, epoch and end.
-    attributes : callable, optional
-        Further user attributes of a trial at its end, by its number.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        driver_id: str,
-        observers: Iterable[Observer] = (),
-        attributes: Callable[[int], Mapping[str, Any]] | None = None,
-    ) -> None:
+    def __init__(self, study: Study, driver_id: str, audience: Audience) -> None:
         self._study = study
         self._driver_id = driver_id
-        self._observers = tuple(observers)
-        self._attributes = attributes or (lambda number: {})
+        self._audience = audience
         self.flights: dict[str, Flight] = {}
         """Running trials by Ray's trial id."""
 
@@ -84,10 +75,8 @@ class TrialBook:
             "checkpoint": flight.folder,
         }.items():
             flight.trial.set_user_attr(name, value)
-        for observer in self._observers:
-            observer.trial_started(
-                TrialStarted(flight.number, flight.params, head, flight.seed, flight.continues)
-            )
+        event = TrialStarted(flight.number, flight.params, head, flight.seed, flight.continues)
+        self._audience.tell(lambda observer: observer.trial_started(event))
 
     def report(self, flight: Flight, report: TrialReport) -> None:
         """Write down an epoch; one that is known already (a worker went back) is passed over."""
@@ -96,11 +85,13 @@ class TrialBook:
         flight.trial.report(report.best, report.epoch)
         if flight.first_epoch is None:
             flight.first_epoch = report.epoch
+            flight.trial.set_user_attr("first_epoch", report.epoch)
+            self._note_tracking(flight)
         flight.last = report
         if report.best_epoch == report.epoch:
             flight.best_metrics = report.metrics
-        for observer in self._observers:
-            observer.epoch_ended(_epoch_event(flight.number, report))
+        event = _epoch_event(flight.number, report)
+        self._audience.tell(lambda observer: observer.epoch_ended(event))
 
     def end(
         self, flight: Flight, state: TrialState, stop_reason: str, error: str | None = None
@@ -117,14 +108,13 @@ class TrialBook:
         attributes: dict[str, Any] = {
             "stop_reason": stop_reason,
             "epochs": last.epoch,
-            "first_epoch": flight.first_epoch or 1,
             "best_epoch": last.best_epoch,
             "metrics": _finite(last.final or flight.best_metrics),
             **({"error": error} if error else {}),
-            **self._attributes(flight.number),
         }
         for name, value in attributes.items():
             flight.trial.set_user_attr(name, value)
+        self._note_tracking(flight)
 
     def forget(
         self, flight: Flight, state: str, stop_reason: str, error: str | None = None
@@ -132,19 +122,24 @@ class TrialBook:
         """Take a trial that has ended off the list of the running and tell the observers."""
         self.flights.pop(flight.ray_id, None)
         last = flight.last
-        for observer in self._observers:
-            observer.trial_ended(
-                TrialEnded(
-                    flight.number,
-                    state,
-                    last.best,
-                    last.best_epoch,
-                    last.epoch,
-                    stop_reason,
-                    dict(last.final or flight.best_metrics),
-                    error,
-                )
-            )
+        event = TrialEnded(
+            flight.number,
+            state,
+            last.best,
+            last.best_epoch,
+            last.epoch,
+            stop_reason,
+            dict(last.final or flight.best_metrics),
+            error,
+        )
+        self._audience.tell(lambda observer: observer.trial_ended(event))
+
+    def _note_tracking(self, flight: Flight) -> None:
+        # Early, for a driver that dies; again at the end, where the server was slow to answer.
+        known = flight.trial.user_attrs
+        for name, value in self._audience.attributes_of(flight.number).items():
+            if known.get(name) != value:
+                flight.trial.set_user_attr(name, value)
 
     def chain_of(self, ray_id: str) -> tuple[str, int] | None:
         """Return the key of a running trial's chain and its bracket, for ASHA."""

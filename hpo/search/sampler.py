@@ -64,10 +64,12 @@ def _rank(point: Mapping[str, Value], first: Sequence[Mapping[str, Value]]) -> i
 
 def sample_points(config: SweepConfig, space: Space, n: int) -> list[dict[str, Value]]:
     """Return the first ``n`` points that a new study of this configuration would try."""
-    presets = [dict(point) for point in preset_points(config, space)[:n]]
     study = create_study(sampler=build_sampler(config.sampler, config.seed))
-    missing = 0 if config.sampler.type == "grid" else n - len(presets)
-    return presets + [space.suggest(study.ask()) for _ in range(missing)]
+    presets = preset_points(config, space)
+    for point in presets[:n]:
+        study.enqueue_trial(dict(point))
+    wanted = min(n, len(presets)) if config.sampler.type == "grid" else n
+    return [space.suggest(study.ask()) for _ in range(wanted)]
 
 
 def grid_points(space: Space) -> list[dict[str, Value]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 
-from chemprop_hpo.hpo.events import Observer
+from chemprop_hpo.hpo.events import Audience
 from chemprop_hpo.hpo.search.driver_side import DriverSide
 from chemprop_hpo.hpo.search.searcher import StudySearcher
 from chemprop_hpo.storage.ownership import BEAT_EVERY_S, Driver
@@ -28,7 +28,7 @@ class SweepCallback(DriverSide, Callback):
         Told of trials whose worker failed.
     driver : Driver
         Beats while the loop turns.
-    observers : sequence of Observer
+    audience : Audience
         Ticked.
     tidy : callable
         Removes files that are no longer needed; called when a trial has ended.
@@ -38,12 +38,12 @@ class SweepCallback(DriverSide, Callback):
         self,
         searcher: StudySearcher,
         driver: Driver,
-        observers: Sequence[Observer],
+        audience: Audience,
         tidy: Callable[[], None],
     ) -> None:
         self._searcher = searcher
         self._driver = driver
-        self._observers = observers
+        self._audience = audience
         self._tidy = tidy
         self._beaten_at = time.monotonic()
 
@@ -52,8 +52,7 @@ class SweepCallback(DriverSide, Callback):
         if time.monotonic() - self._beaten_at >= BEAT_EVERY_S:
             self._driver.beat()
             self._beaten_at = time.monotonic()
-        for observer in self._observers:
-            observer.tick()
+        self._audience.tell(lambda observer: observer.tick())
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Remove what the trial leaves behind."""

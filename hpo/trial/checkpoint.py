@@ -59,10 +59,9 @@ class TrialFolder:
         return target
 
     def save_best(self, training: Saves) -> Path:
-        """Write the best weights and drop the checkpoints: the trial has ended."""
+        """Write the best weights so far."""
         self.path.mkdir(parents=True, exist_ok=True)
         training.save_best(self.best_model)
-        self.drop_checkpoints()
         return self.best_model
 
     def newest(self) -> tuple[Path, EpochReport] | None:
@@ -81,7 +80,7 @@ class TrialFolder:
         """Remove the checkpoints, and what a killed writer left half-written."""
         for path in self.checkpoints():
             path.unlink(missing_ok=True)
-        for path in self.path.glob("*.tmp*"):
+        for path in self.path.glob(".*.tmp"):
             path.unlink(missing_ok=True)
 
     def clear(self) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import ray
+import ray._private.utils
 
 from chemprop_hpo.configs.errors import ResourceError, SweepFailedError
 from chemprop_hpo.hpo.trial.capacity import Node
@@ -47,8 +48,8 @@ def connected(address: str | None) -> Iterator[None]:
     Parameters
     ----------
     address : str or None
-        An existing cluster (``auto``, ``host:port``, ``ray://...``), or ``None`` for a private
-        local one. A process that is connected already stays so.
+        An existing cluster (``auto``, ``host:port``), or ``None`` for a private local one. A
+        process that is connected already stays so.
 
     Raises
     ------
@@ -90,13 +91,14 @@ def _start_local(folder: Path) -> None:
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
             # Without `local`, Ray joins whatever cluster it finds.
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                _temp_dir=str(folder),
-            )
+            with _nameless():
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                    _temp_dir=str(folder),
+                )
             return
         except Exception as error:  # Ray raises many kinds when its start takes too long
             ray.shutdown()
@@ -105,9 +107,27 @@ def _start_local(folder: Path) -> None:
                 raise SweepFailedError(f"Ray did not start on this machine: {error}") from error
 
 
-def _join(address: str) -> None:
+@contextlib.contextmanager
+def _nameless() -> Iterator[None]:
+    # Ray writes the command line into its table of jobs, a database's password included.
+    names = ray._private.utils
+    before = names.get_entrypoint_name
+    names.get_entrypoint_name = lambda: "chemprop-hpo"
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        yield
+    finally:
+        names.get_entrypoint_name = before
+
+
+def _join(address: str) -> None:
+    if address.startswith("ray://"):
+        raise ResourceError(
+            f"ray.address {address}: a sweep does not run through Ray's client; run it on a node "
+            "of the cluster with ray.address=auto, or give the address of its head as HOST:PORT"
+        )
+    try:
+        with _nameless():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except (ConnectionError, RuntimeError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ResourceError(
@@ -124,7 +144,7 @@ def nodes() -> list[Node]:
 
 def local_nodes() -> list[Node]:
     """Return this machine as Ray would count it, without starting Ray."""
-    import torch  # slow, and only a dry run asks
+    import torch  # slow; a joined cluster is not asked
 
     return [Node(float(os.cpu_count() or 1), float(torch.cuda.device_count()))]
 

@@ -96,7 +96,8 @@ class EarlyEnd(DriverSide, Stopper):
         self._interrupts = interrupts
         self._failed = failed
         self._on_end = on_end
-        self._ended = False
+        self.reason: str | None = None
+        """Why all trials were stopped: ``interrupted``, ``failed``, ``time_budget``, or None."""
         self._deadline = None if time_budget_s is None else time.monotonic() + time_budget_s
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -105,15 +106,13 @@ class EarlyEnd(DriverSide, Stopper):
 
     def stop_all(self) -> bool:
         """Whether the sweep must end now."""
-        reason = self.reason
-        if reason is not None and not self._ended:
-            self._ended = True
-            self._on_end(reason)
-        return reason is not None
+        if self.reason is None:
+            self.reason = self._reason_now()
+            if self.reason is not None:
+                self._on_end(self.reason)
+        return self.reason is not None
 
-    @property
-    def reason(self) -> str | None:
-        """``interrupted``, ``failed``, ``time_budget``, or ``None`` to go on."""
+    def _reason_now(self) -> str | None:
         if self._interrupts.received is not None:
             return "interrupted"
         if self._failed():

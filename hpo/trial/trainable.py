@@ -85,21 +85,25 @@ class TrialTrainable(tune.Trainable):
         """Take the first trial; ``job`` and ``fold`` come out of the object store once."""
         self._job = job
         self._fold = fold
+        self._before: TrainingThread | None = None
         self._training = job.training(config, fold)
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch."""
+        """Train one epoch, once the trial before has let go of this worker.
+
+        A training that does not let go takes the whole worker with it, and Tune starts the
+        new trial on another. Waiting here and not in `reset_config`, since Tune gives a trial
+        another worker only when it runs already.
+        """
+        before, self._before = self._before, None
+        if before is not None and not before.stop(STOP_TIMEOUT_S, keep=False):
+            log.error("a stopped training did not end in %g s; its worker ends", STOP_TIMEOUT_S)
+            os._exit(1)
         return self._training.next_report().as_result()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next trial, once the one before has let go.
-
-        A training that does not let go takes its whole worker with it: Tune starts the new
-        trial on another. Returning False would fail the new trial behind the searcher's back.
-        """
-        if not self._training.stop(STOP_TIMEOUT_S, keep=False):
-            log.error("a stopped training did not end in %g s; its worker ends", STOP_TIMEOUT_S)
-            os._exit(1)
+        """Take the next trial; the one before was told to end, or is now."""
+        self._before = self._training
         self._training = self._job.training(new_config, self._fold)
         return True
 

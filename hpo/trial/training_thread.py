@@ -108,33 +108,40 @@ class TrainingThread:
     def _run(self) -> None:
         try:
             self._train_from_checkpoint()
-        except Exception as error:
+        except BaseException as error:  # whatever it is, somebody waits for a report
             self._reports.put(_last_words(error))
 
     def _train_from_checkpoint(self) -> None:
-        found = self.folder.newest()
-        if found is None:
+        if found := self.folder.newest():
+            _, header = found
+            self._saved_epoch = header.epoch
+            # The checkpoint may be ahead of the database: its own epoch is told first.
+            self._reports.put(_report(header))
+            if header.stop_reason is not None or not self._go_on.get():
+                return
+        self._train_on()
+
+    def _train_on(self) -> None:
+        if found := self.folder.newest():
+            self._continue_from(found[0])
+        else:
             self._finish(self.train(self.spec, self.fold, self._after_epoch))
-            return
-        path, header = found
-        self._saved_epoch = header.epoch
-        # The checkpoint may be ahead of the database: its own epoch is told first.
-        self._reports.put(_report(header))
-        if self._go_on.get():
-            self._continue_from(path)
 
     def _continue_from(self, path: Path) -> None:
         try:
             last = self.train(self.spec, self.fold, self._after_epoch, resume_from=path)
         except CheckpointError as error:
-            log.warning("%s; the trial begins anew", error)
-            self.folder.drop_checkpoints()
-            last = self.train(self.spec, self.fold, self._after_epoch)
-        self._finish(last)
+            log.warning("%s; going back to the one before it, or to the start", error)
+            path.unlink(missing_ok=True)
+            self._train_on()
+        else:
+            self._finish(last)
 
     def _after_epoch(self, epoch: EpochReport, progress: Any) -> bool:
         if epoch.stop_reason is not None:
             self.folder.save_best(progress)
+            # Until the driver has heard of the end, the trial can only go on from here.
+            self.folder.save(progress, epoch.epoch)
             self._reports.put(_report(epoch))
             return False
         self._checkpoint_if_due(epoch, progress)
@@ -169,7 +176,7 @@ def _report(epoch: EpochReport) -> TrialReport:
     )
 
 
-def _last_words(error: Exception) -> TrialReport:
+def _last_words(error: BaseException) -> TrialReport:
     if isinstance(error, NonFiniteLossError):
         return TrialReport(stop_reason="nan", error=str(error))
     if is_out_of_memory(error):

@@ -2,24 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Callable
 from pathlib import Path
 
+from chemprop_hpo.configs.errors import UsageError
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
+from chemprop_hpo.storage.trials import FoldersInUse
 
-__all__ = ["keep_only"]
+__all__ = ["claim_folder", "keep_only"]
+
+MARK = ".study.json"
 
 
-def keep_only(folder: Path, kept: Collection[str]) -> None:
-    """Remove the folders of all trials but those named.
+def claim_folder(folder: Path, study: str, created: float, storage: str) -> None:
+    """Mark a folder as a study's own, or find that it is.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder; it is made where it is missing.
+    study, created : str, float
+        Name of the study and when it was created: together they tell it from any other.
+    storage : str
+        Masked URL of its database, for the message.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds the files of another study: they would be taken for leftovers.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / MARK
+    if not mark.exists():
+        mark.write_text(json.dumps({"study": study, "created": created, "storage": storage}))
+        return
+    owner = json.loads(mark.read_text())
+    if (owner["study"], owner["created"]) != (study, created):
+        raise UsageError(
+            f"{folder} holds the files of another study, '{owner['study']}' in "
+            f"{owner['storage']}; set study.folder, choose another name with --study, "
+            "or remove that folder"
+        )
+
+
+def keep_only(folder: Path, in_use: Callable[[], FoldersInUse]) -> None:
+    """Remove the folders of trials that nobody needs, and the checkpoints of finished ones.
 
     Parameters
     ----------
     folder : Path
         The study's folder.
-    kept : collection of str
-        Folders to keep, relative to it.
+    in_use : callable
+        Which folders are in use. Asked after the folders were listed, so that one which
+        another driver makes meanwhile is not taken for a leftover.
     """
-    for path in (folder / "trials").glob("*"):
-        if path.relative_to(folder).as_posix() not in kept:
+    present = list((folder / "trials").glob("*"))
+    used = in_use()
+    for path in present:
+        name = path.relative_to(folder).as_posix()
+        if name in used.unfinished:
+            continue
+        if name in used.best:
+            TrialFolder(path).drop_checkpoints()
+        else:
             TrialFolder(path).clear()

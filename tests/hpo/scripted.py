@@ -8,11 +8,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
-from chemprop_hpo.hpo.chemistry.training import EpochReport, NonFiniteLossError, TrainingSpec
+from chemprop_hpo.hpo.chemistry.checkpoints import write_checkpoint
+from chemprop_hpo.hpo.chemistry.training import (
+    EpochReport,
+    NonFiniteLossError,
+    TrainingSpec,
+    read_checkpoint_header,
+)
 
 GOOD, BAD, EARLY, DIPS, FAILS_FIRST, FAILS_LATER = 1, 2, 3, 4, 5, 6
 NAN_FIRST, NAN_LATER, SILENT, ENDLESS, LINGERS, OOM, DISK_FULL, DIES_ONCE = (
@@ -28,10 +35,13 @@ NAN_FIRST, NAN_LATER, SILENT, ENDLESS, LINGERS, OOM, DISK_FULL, DIES_ONCE = (
 
 
 class Scripted:
-    """What a training can write of itself: here only that it was there."""
+    """What a training can write of itself: its last report, and no weights."""
+
+    def __init__(self, report: EpochReport) -> None:
+        self.report = report
 
     def save_checkpoint(self, path: Path) -> None:
-        path.write_bytes(b"")
+        write_checkpoint(path, {"report": asdict(self.report)}, {})
 
     def save_best(self, path: Path) -> None:
         path.write_bytes(b"best")
@@ -70,34 +80,32 @@ def scripted_train(
     script = spec.model.depth
     if script == SILENT:
         return None
+    before = read_checkpoint_header(resume_from) if resume_from else None
     try:
-        return follow(script, spec.max_epochs, on_epoch)
+        return follow(script, spec.max_epochs, on_epoch, before)
     finally:
         if script == LINGERS:
             time.sleep(6)  # longer than Tune's own patience with a stopped thread
 
 
 def follow(
-    script: int, max_epochs: int, on_epoch: Callable[[EpochReport, Any], bool]
+    script: int,
+    max_epochs: int,
+    on_epoch: Callable[[EpochReport, Any], bool],
+    before: EpochReport | None,
 ) -> EpochReport:
-    best, best_epoch = float("inf"), 0
+    report = before or EpochReport(0, 0.0, float("inf"), 0, {}, 0.0)
     for epoch, value in enumerate(values_of(script, max_epochs), start=1):
+        if epoch <= report.epoch:
+            continue
         before_epoch(script, epoch)
-        if value < best:
-            best, best_epoch = value, epoch
+        best, best_epoch = min((report.best, report.best_epoch), (value, epoch))
         reason = "early_stopping" if script == EARLY and epoch == 4 else None
         reason = "max_t" if epoch == max_epochs else reason
-        report = EpochReport(
-            epoch=epoch,
-            value=value,
-            best=best,
-            best_epoch=best_epoch,
-            metrics={"val_loss": value},
-            seconds=0.01,
-            stop_reason=reason,
-            final={"val_loss": best, "train_loss": best / 2} if reason else None,
-        )
-        if not on_epoch(report, Scripted()):
+        final = {"val_loss": best, "train_loss": best / 2} if reason else None
+        metrics = {"val_loss": value}
+        report = EpochReport(epoch, value, best, best_epoch, metrics, 0.01, reason, final)
+        if not on_epoch(report, Scripted(report)):
             break
     return report
 

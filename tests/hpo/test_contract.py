@@ -191,6 +191,19 @@ def test_a_time_budget_fails_what_runs_and_keeps_its_continuation(
     assert list((tmp_path / "study" / "trials").glob("*/epoch_*.ckpt"))
 
 
+class Breaks(Recorder):
+    """An observer that fails whenever a trial ends."""
+
+    def trial_ended(self, event: Any) -> None:
+        raise RuntimeError("an observer is broken")
+
+
+def test_an_observer_that_raises_changes_nothing(tmp_path: Path) -> None:
+    result, (trial,) = run_whole(tmp_path, [scripted.EARLY], (Breaks(),))
+    assert trial.state.name == "COMPLETE"
+    assert result.reason == "finished"
+
+
 def test_a_full_disk_ends_the_sweep_with_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DiskFullError, match="No space left"):
         run_whole(tmp_path, [scripted.GOOD, scripted.DISK_FULL, scripted.GOOD])

@@ -128,4 +128,6 @@ def test_checkpoints_of_the_best_and_of_the_unfinished_are_in_use() -> None:
     study.ask().set_user_attr("checkpoint", "trials/3")
     study.enqueue_trial({}, {"checkpoint": "trials/4"})
     study.enqueue_trial({})
-    assert folders_in_use(study, 1) == {"trials/1", "trials/3", "trials/4"}
+    used = folders_in_use(study, 1)
+    assert used.best == {"trials/1"}
+    assert used.unfinished == {"trials/3", "trials/4"}

@@ -90,6 +90,12 @@ def test_brackets_of_trials_follow_the_odds_of_their_rungs() -> None:
     ]
 
 
+def test_a_study_resumed_with_fewer_brackets_keeps_its_rungs() -> None:
+    ladder = Ladder(1)
+    ladder.asha.rebuild([PastTrial("0", 2, {3: 0.5, 9: 0.4})])
+    assert [dict(riders) for _, riders in ladder.asha._brackets[0]._rungs][-1] == {"0": -0.5}
+
+
 def test_maximised_metrics_keep_the_larger() -> None:
     config = SchedulerConfig(grace_period=1, reduction_factor=2)
     asha = Asha(config, 8, "max", lambda ray_id: (ray_id, 0))

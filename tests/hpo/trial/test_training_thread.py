@@ -53,15 +53,12 @@ def test_an_error_of_the_training_is_its_last_report(
     assert report.error
 
 
-def test_checkpoints_are_kept_two_at_most_and_gone_at_the_end(tmp_path: Path) -> None:
+def test_checkpoints_are_kept_two_at_most(tmp_path: Path) -> None:
     training = thread(tmp_path, scripted.GOOD, every_s=0.0)
     folder = TrialFolder(tmp_path / "trial")
     for _ in range(5):
         training.next_report()
     assert [p.name for p in folder.checkpoints()] == ["epoch_00005.ckpt", "epoch_00004.ckpt"]
-    for _ in range(4):
-        training.next_report()
-    assert folder.checkpoints() == []
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -72,6 +69,26 @@ def test_a_stopped_training_writes_a_checkpoint_only_if_it_may_go_on(
     training.next_report()
     assert training.stop(5, keep=keep)
     assert bool(TrialFolder(tmp_path / "trial").checkpoints()) == keep
+
+
+def test_a_trial_stopped_in_its_last_epoch_ends_where_it_is_continued(tmp_path: Path) -> None:
+    training = thread(tmp_path, scripted.EARLY)
+    for _ in range(4):
+        training.next_report()  # the fourth never reaches the driver
+    training.stop(5, keep=True)
+    report = thread(tmp_path, scripted.EARLY).next_report()
+    assert (report.epoch, report.stop_reason) == (4, "early_stopping")
+    assert (tmp_path / "trial" / "best.pt").exists()
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(tmp_path: Path) -> None:
+    training = thread(tmp_path, scripted.GOOD, every_s=0.0)
+    for _ in range(5):
+        training.next_report()
+    training.stop(5, keep=False)
+    (tmp_path / "trial" / "epoch_00005.ckpt").write_bytes(b"half")
+    continued = thread(tmp_path, scripted.GOOD)
+    assert [continued.next_report().epoch for _ in range(3)] == [4, 5, 6]
 
 
 def test_stopping_before_the_first_epoch_is_no_error(tmp_path: Path) -> None:
