@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from chemprop_hpo import __version__
-from chemprop_hpo.configs.errors import ChempropHpoError, ConfigError
+from chemprop_hpo.configs.errors import ChempropHpoError, ConfigError, DataError
 from chemprop_hpo.hpo.commands import (
     delete,
     resume,
@@ -134,7 +134,7 @@ def _without(passwords: Sequence[str], line: str) -> str:
 
 
 def _lines(error: Exception, *, debug: bool) -> list[str]:
-    if isinstance(error, ConfigError):
+    if isinstance(error, ConfigError | DataError):  # a line for each problem
         return [f"error: {problem}" for problem in str(error).splitlines() if problem.strip()]
     return f"error: {_message(error, debug=debug)}".splitlines()
 

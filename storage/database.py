@@ -269,7 +269,15 @@ def _clear_errors(url: URL, masked: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
         # Not chained: a traceback would show the driver's own words.
-        raise StorageError(f"{masked} cannot be used: {_reason(error, url)}") from None
+        raise StorageError(
+            f"{masked} cannot be used: {_reason(error, url)}; {_advice(url)}"
+        ) from None
+
+
+def _advice(url: URL) -> str:
+    if is_sqlite(url):
+        return "name another file with --storage sqlite:///FILE.db"
+    return "start the server or correct the URL (--storage)"
 
 
 def _reason(error: BaseException, url: URL) -> str:

@@ -82,13 +82,17 @@ def _numbered_rows(path: Path) -> list[tuple[int, list[str]]]:
             reader = csv.reader(file)
             return [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
+        raise DataError(f"{path}: there is no such file{_from_where(path)}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 text; save it as CSV in UTF-8") from error
     except csv.Error as error:
         raise DataError(f"{path}: is not a CSV file ({error})") from error
+
+
+def _from_where(path: Path) -> str:
+    return "" if path.is_absolute() else f"; the path starts at {Path.cwd()}"
 
 
 def _fitted(row: list[str], width: int) -> tuple[str, ...]:

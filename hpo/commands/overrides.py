@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from chemprop_hpo.configs.errors import UsageError
+from chemprop_hpo.configs.errors import ConfigError
 
 __all__ = ["checked_overrides", "sweep_overrides"]
 
@@ -15,12 +15,12 @@ def checked_overrides(arguments: Sequence[str] | None) -> list[str]:
 
     Raises
     ------
-    UsageError
+    ConfigError
         Naming every argument that is not.
     """
     wrong = [text for text in arguments or () if not text.partition("=")[0] or "=" not in text]
     if wrong:
-        raise UsageError("\n".join(_hint(text) for text in wrong))
+        raise ConfigError(*(_hint(text) for text in wrong))
     return list(arguments or ())
 
 

@@ -68,8 +68,11 @@ def sweep(
     """Load the file, then plan or run it."""
     changes = sweep_overrides(overrides, study, storage)
     from chemprop_hpo.configs.load import load_sweep
+    from chemprop_hpo.hpo.chemistry.data_files import file_fingerprints
 
     loaded = load_sweep(file, changes)
+    # What trains takes long to import; a file that is missing is said at once.
+    file_fingerprints(loaded.config)
     if dry_run:
         _show_plan(loaded, log_level)
     else:

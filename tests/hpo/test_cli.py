@@ -68,6 +68,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 def sweep_file(tmp_path: Path) -> Path:
     path = tmp_path / "esol.yaml"
     path.write_text(SWEEP_YAML)
+    (tmp_path / "esol.csv").write_text("smiles,logS\nCCO,1.1\n")
     return path
 
 
@@ -251,8 +252,24 @@ class TestMistakes:
 
     def test_every_wrong_override_is_named(self, sweep_file: Path, shell: Shell) -> None:
         assert shell("sweep", str(sweep_file), "one", "seed=1", "two") == 2
-        assert "'one' is no override" in shell.err
-        assert "'two' is no override" in shell.err
+        assert [line.split(";")[0] for line in shell.err.splitlines()] == [
+            "error: 'one' is no override",
+            "error: 'two' is no override",
+        ]
+
+    @pytest.mark.parametrize("dry_run", [[], ["--dry-run"]])
+    def test_every_missing_file_of_data_is_a_line_before_anything_is_started(
+        self, dry_run: list[str], sweeps: Any, sweep_file: Path, tmp_path: Path, shell: Shell
+    ) -> None:
+        before = sorted(tmp_path.iterdir())
+        missing = ["data.test_file=held_out.csv", "data.blind_file=next.csv"]
+        assert shell("sweep", str(sweep_file), *missing, *dry_run) == 2
+        assert shell.err.splitlines() == [
+            f"error: {name}: there is no such file; the path starts at {tmp_path}"
+            for name in ("held_out.csv", "next.csv")
+        ]
+        assert sweeps.calls == []
+        assert sorted(tmp_path.iterdir()) == before
 
     @pytest.mark.parametrize("command", ["top-k", "status", "studies", "resume"])
     def test_commands_that_read_create_no_database(self, command: str, shell: Shell) -> None:

@@ -86,7 +86,9 @@ def test_a_reader_leaves_no_file_behind(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "studies.db"
     path.write_text("smiles,y\nCCO,1.0\n" * 100)
-    with pytest.raises(StorageError, match=r"studies\.db cannot be used: file is not a database"):
+    with pytest.raises(
+        StorageError, match=r"studies\.db cannot be used: file is not a database; name another file"
+    ):
         open_database(f"sqlite:///{path}")
     assert path.read_text() == "smiles,y\nCCO,1.0\n" * 100
 
