@@ -158,7 +158,7 @@ def test_every_trial_ends_and_the_sweep_counts_them(outcome: Outcome) -> None:
 
 def test_only_the_best_trials_keep_their_weights(outcome: Outcome) -> None:
     study = outcome.folder / "study"
-    kept = [p.relative_to(study).as_posix() for p in study.rglob("*") if p.is_file()]
+    kept = [p.relative_to(study).as_posix() for p in study.rglob("*.*") if p.suffix != ".json"]
     assert kept == [f"trials/{outcome.trials[scripted.DIPS].number:05d}/best.pt"]
 
 
