@@ -230,11 +230,11 @@ class OptimizationConfig(Section):
     batch_size: PositiveInt = 64
     """Molecules in a batch."""
     num_workers: Int = Field(0, ge=0)
-    """Processes that load data; 0 is fastest, since features are computed once."""
+    """Has no effect: batches are cut from memory, no process loads data. Kept for older files."""
     seed: Int | None = None
     """The same as the sweep's `seed`, if given."""
     progress_bar: bool = False
-    """Whether a single training shows its progress."""
+    """Has no effect: the sweep has one display for all trials. Kept for older files."""
 
     @property
     def learning_rates(self) -> tuple[float, float, float]:

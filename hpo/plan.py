@@ -16,14 +16,13 @@ from chemprop_hpo.configs.schema import (
 from chemprop_hpo.configs.secrets import mask_url
 from chemprop_hpo.configs.space import grid_values
 from chemprop_hpo.hpo.chemistry.data import read_fold
+from chemprop_hpo.hpo.identity import check_study, manifest_of
 from chemprop_hpo.hpo.search.sampler import sample_points
 from chemprop_hpo.hpo.search.space import Space
 from chemprop_hpo.hpo.trial.capacity import place
 from chemprop_hpo.hpo.trial.cluster import connected, local_nodes, nodes
-from chemprop_hpo.storage.database import open_if_ready
-from chemprop_hpo.storage.studies import study_exists
 
-__all__ = ["SweepPlan", "featurizers", "plan_sweep"]
+__all__ = ["SweepPlan", "check_tracking", "featurizers", "plan_sweep"]
 
 SAMPLES = 5
 
@@ -42,24 +41,39 @@ class SweepPlan:
 
 
 def plan_sweep(loaded: LoadedSweep) -> SweepPlan:
-    """Check data, resources and database, and return what a sweep would do.
+    """Check data, resources, tracking and database, and return what a sweep would do.
 
     Raises
     ------
-    DataError, ResourceError, StorageError, SpaceError
+    DataError, ResourceError, SpaceError, StorageError, StudyMismatchError, TrackingError
         What a sweep would stumble over.
     """
     config = loaded.config
     space = Space.of(config)
+    check_tracking(config)
     return SweepPlan(
         config_yaml=dump_stored(loaded.stored),
         data_lines=read_fold(config).report.lines(),
         resource_lines=_resource_lines(config),
-        storage_line=_storage_line(config),
+        storage_line=_storage_line(loaded),
         space_tree=space.tree(),
         space_size=space.describe_size(),
         samples=sample_points(config, space, SAMPLES),
     )
+
+
+def check_tracking(config: SweepConfig) -> None:
+    """Check that runs can be logged where the configuration says so; make nothing.
+
+    Raises
+    ------
+    TrackingError
+        If the server cannot be reached or used.
+    """
+    if config.mlflow.tracking:
+        from chemprop_hpo.hpo.tracking.server import check_reachable  # imports MLflow: seconds
+
+        check_reachable(config.mlflow.tracking_uri)
 
 
 def featurizers(
@@ -90,11 +104,7 @@ def _resource_lines(config: SweepConfig) -> list[str]:
         return list(place(config.resources, nodes()).lines)
 
 
-def _storage_line(config: SweepConfig) -> str:
-    url, name = config.study.storage, config.study_name
-    database = open_if_ready(url)
-    if database is None:
-        return f"study {name!r} would be created in {mask_url(url)}, which is new"
-    with database:
-        verb = "exists and would go on" if study_exists(database, name) else "would be created"
-        return f"study {name!r} {verb} in {database.masked_url}"
+def _storage_line(loaded: LoadedSweep) -> str:
+    what = check_study(loaded, manifest_of(loaded.config))
+    study = loaded.config.study
+    return f"study {study.name!r} {what}: {mask_url(study.storage)}"

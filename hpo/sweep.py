@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,15 +12,15 @@ from typing import Any
 
 import ray
 
-from chemprop_hpo.configs.errors import SweepFailedError
+from chemprop_hpo.configs.errors import DiskFullError, SweepFailedError
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.data import read_fold
-from chemprop_hpo.hpo.chemistry.data_files import file_fingerprints
 from chemprop_hpo.hpo.chemistry.features import featurise_fold
 from chemprop_hpo.hpo.chemistry.training import train
 from chemprop_hpo.hpo.events import Audience, Observer, SweepEnded, SweepStarted
-from chemprop_hpo.hpo.plan import SweepPlan, featurizers, plan_sweep
+from chemprop_hpo.hpo.identity import check_study, manifest_of, record_of, study_folder
+from chemprop_hpo.hpo.plan import SweepPlan, check_tracking, featurizers, plan_sweep
 from chemprop_hpo.hpo.search.asha import Asha
 from chemprop_hpo.hpo.search.book import TrialBook
 from chemprop_hpo.hpo.search.past import past_trials
@@ -30,7 +28,6 @@ from chemprop_hpo.hpo.search.sampler import build_sampler, preset_points
 from chemprop_hpo.hpo.search.searcher import StudySearcher
 from chemprop_hpo.hpo.search.source import TrialSource
 from chemprop_hpo.hpo.search.space import Space
-from chemprop_hpo.hpo.tracking.manifest import build_manifest
 from chemprop_hpo.hpo.trial.callback import SweepCallback
 from chemprop_hpo.hpo.trial.capacity import place
 from chemprop_hpo.hpo.trial.cluster import connected, local_nodes, nodes, require_shared_folder
@@ -50,11 +47,9 @@ from chemprop_hpo.storage.ownership import (
 )
 from chemprop_hpo.storage.studies import (
     Study,
-    StudyRecord,
     open_or_create_study,
     open_study,
     read_record,
-    study_exists,
 )
 from chemprop_hpo.storage.trials import TrialRecord, best_trials, counts, folders_in_use
 
@@ -107,19 +102,22 @@ def start_sweep(
     """
     config = loaded.config
     with ExitStack() as stack:
+        # First everything that the user may have to put right; nothing is stored before.
         tables = read_fold(config)
         _check_fits(config, stack)
+        manifest = manifest_of(config)
+        check_study(loaded, manifest)
+        check_tracking(config)
         _say(tables.report.lines())
-        db = stack.enter_context(open_database(config.study.storage))
-        manifest = _manifest(config)
-        audience = Audience([*observers, *_trackers(loaded, manifest)])
         fold = featurise_fold(tables, config, *featurizers(config))
         _say(fold.notes)
-        # Only now is anything stored: all that the user may have to put right was looked at.
-        folder = _study_folder(config, db)
-        record = _record(loaded, manifest, folder)
+
+        db = stack.enter_context(open_database(config.study.storage))
+        folder = study_folder(config, db)
+        record = record_of(loaded, manifest, folder)
         study, created = open_or_create_study(db, config.study_name, record)
         claim_folder(folder, study.study_name, study.user_attrs["created"], db.masked_url)
+        audience = Audience([*observers, *_trackers(loaded, manifest)])
         stack.enter_context(connected(config.ray.address))
         sweep = _Sweep(config, folder, db, study, audience, not created, train)
         with sweep.interrupts:
@@ -170,15 +168,6 @@ def _say(lines: Iterable[str]) -> None:
         log.info(line)
 
 
-def _study_folder(config: SweepConfig, db: Database) -> Path:
-    """Return where the study's files are: where the file says, or where they were put before."""
-    if config.study.folder is None and study_exists(db, config.study_name):
-        before = Path(read_record(open_study(db, config.study_name)).folder)
-        if before.is_dir():
-            return before
-    return config.study_folder.absolute()
-
-
 def _check_fits(config: SweepConfig, stack: ExitStack) -> None:
     # Before anything is stored. A private Ray starts later: it takes seconds.
     if config.ray.address is None and not ray.is_initialized():
@@ -186,32 +175,6 @@ def _check_fits(config: SweepConfig, stack: ExitStack) -> None:
     else:
         stack.enter_context(connected(config.ray.address))
         place(config.resources, nodes())
-
-
-def _manifest(config: SweepConfig) -> dict[str, Any]:
-    return build_manifest(
-        seed=config.seed,
-        data=file_fingerprints(config),
-        threads=config.resources.cpus_per_trial,
-        devices=("cuda",) if config.resources.gpus_per_trial else ("cpu",),
-    )
-
-
-def _record(loaded: LoadedSweep, manifest: Mapping[str, Any], folder: Path) -> StudyRecord:
-    config = loaded.config
-    space = Space.of(config).to_json()
-    return StudyRecord(
-        config=loaded.stored,
-        metric=config.metric,
-        mode=config.mode,
-        space=space,
-        space_hash=hashlib.sha256(json.dumps(space, sort_keys=True).encode()).hexdigest(),
-        data=manifest["data"],
-        git_commit=manifest["git"]["commit"],
-        versions=manifest["versions"],
-        seed=config.seed,
-        folder=str(folder),
-    )
 
 
 def _trackers(loaded: LoadedSweep, manifest: Mapping[str, Any]) -> tuple[Observer, ...]:
@@ -294,7 +257,9 @@ class _Sweep:
         source.close()
         reason = self._finish(book, driver, end.reason)
         if searcher.fatal is not None:
-            raise searcher.fatal
+            raise DiskFullError(
+                f"{self.folder}: {searcher.fatal}; make room there; {self._how_to_resume()}"
+            )
         if reason == "failed":
             raise SweepFailedError(f"the Ray cluster went away; {self._how_to_resume()}")
         return reason

@@ -26,6 +26,7 @@ __all__ = [
     "open_or_create_study",
     "open_study",
     "read_record",
+    "refuse_mismatch",
     "study_exists",
 ]
 
@@ -80,6 +81,18 @@ def study_exists(db: Database, name: str) -> bool:
     return _find(db, name) is not None
 
 
+def refuse_mismatch(db: Database, name: str, record: StudyRecord) -> None:
+    """Refuse to go on with an existing study that ``record`` does not fit.
+
+    Raises
+    ------
+    StudyMismatchError
+        The study holds another metric, direction or data, or choices that cannot change.
+    """
+    if (study := _find(db, name)) is not None:
+        _refuse_mismatch(db, study, record)
+
+
 def delete_study(db: Database, name: str) -> None:
     """Delete a study, its trials and everything kept about its drivers; files stay.
 
@@ -123,7 +136,8 @@ def _pending(db: Database) -> set[str]:
 
 
 def _unknown_text(db: Database, name: str) -> str:
-    near = difflib.get_close_matches(name, optuna.get_all_study_names(db.storage), n=1)
+    names = {known.casefold(): known for known in optuna.get_all_study_names(db.storage)}
+    near = [names[n] for n in difflib.get_close_matches(name.casefold(), names, n=1)]
     hint = f"; did you mean '{near[0]}'?" if near else ""
     return f"no study '{name}' in {db.masked_url}{hint or ';'} list them with: chemprop-hpo studies"
 

@@ -85,7 +85,8 @@ def best_trials(study: optuna.Study, k: int, distinct: bool = False) -> list[Tri
     ranked = _ranked(study)
     chosen = _first_of_each(ranked) if distinct else ranked
     if len(chosen) < k:
-        kind = "complete trials with different hyperparameters" if distinct else "complete trials"
+        kind = "complete trial" if len(chosen) == 1 else "complete trials"
+        kind += " with different hyperparameters" if distinct else ""
         raise UsageError(
             f"study '{study.study_name}' has {len(chosen)} {kind}, fewer than the {k} asked for; "
             "ask for fewer with -k, or let the sweep go on"

@@ -9,7 +9,6 @@ from typing import Any
 from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
 
-from chemprop_hpo.configs.errors import ChempropHpoError, DiskFullError
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.search.asha import bracket_of, rung_counts
 from chemprop_hpo.hpo.search.book import Flight, TrialBook
@@ -64,8 +63,8 @@ class StudySearcher(DriverSide, Searcher):
         self._concurrency = concurrency
         self._stopped_by_asha = stopped_by_asha
         self._rungs = rung_counts(config.scheduler, config.max_epochs)
-        self.fatal: ChempropHpoError | None = None
-        """Why the sweep cannot go on, if so."""
+        self.fatal: str | None = None
+        """Why no trial can go on: no room for checkpoints. None as long as they can."""
 
     # ------------------------------------------------------------------ Tune asks
 
@@ -140,7 +139,7 @@ class StudySearcher(DriverSide, Searcher):
             flight.trial.set_constraint("memory", 1.0)
             self._book.end(flight, TrialState.PRUNED, reason, report.error)
         elif reason == "disk_full":
-            self.fatal = DiskFullError(report.error or "the disk is full")
+            self.fatal = report.error or "no room for a checkpoint"
         else:
             self._book.end(flight, TrialState.FAIL, reason, report.error)
 

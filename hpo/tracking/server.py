@@ -53,7 +53,7 @@ def connect(uri: str) -> MlflowClient:
         When the store cannot be reached, opened or used.
     """
     check_reachable(uri)
-    with quiet(), _one_at_a_time(uri), _as_tracking_error(uri):
+    with quiet(), _as_tracking_error(uri), _one_at_a_time(uri):
         return MlflowClient(tracking_uri=absolute_uri(uri))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ __all__ = ["connected", "local_nodes", "nodes", "require_shared_folder"]
 log = logging.getLogger(__name__)
 
 START_ATTEMPTS = 3
+KNOCK_S = 5.0
 LONGEST_TEMPORARY_FOLDER = 25
 
 RAY_SETTINGS = {
@@ -125,15 +127,31 @@ def _join(address: str) -> None:
             f"ray.address {address}: a sweep does not run through Ray's client; run it on a node "
             "of the cluster with ray.address=auto, or give the address of its head as HOST:PORT"
         )
+    _refuse_silent(address)
     try:
         with _nameless():
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ResourceError(
-            f"no Ray cluster at {address} ({first}); start one with `ray start --head`, "
-            "or leave out ray.address for a private local one"
-        ) from error
+        raise _no_cluster(address, error) from error
+
+
+def _refuse_silent(address: str) -> None:
+    # Ray would knock at a closed port for minutes.
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> ResourceError:
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ResourceError(
+        f"no Ray cluster at {address} ({first}); start one with `ray start --head`, "
+        "or leave out ray.address for a private local one"
+    )
 
 
 def nodes() -> list[Node]:
