@@ -51,11 +51,11 @@ def test_sqlite_on_a_network_keeps_its_rollback_journal(
 
 
 def test_a_network_mount_is_found_by_its_nearest_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    mounts = [("/", "ext4"), ("/home", "nfs4"), ("/home/me/local", "ext4")]
+    mounts = [("/", "ext4"), ("/mnt", "nfs4"), ("/mnt/lab/local", "ext4")]
     parts = [type("Part", (), {"mountpoint": m, "fstype": f}) for m, f in mounts]
     monkeypatch.setattr("psutil.disk_partitions", lambda all: parts)
-    assert locations._on_network(Path("/home/me/studies.db"))
-    assert not locations._on_network(Path("/home/me/local/studies.db"))
+    assert locations._on_network(Path("/mnt/lab/studies.db"))
+    assert not locations._on_network(Path("/mnt/lab/local/studies.db"))
     assert not locations._on_network(Path("/srv/studies.db"))
 
 

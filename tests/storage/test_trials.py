@@ -61,7 +61,7 @@ def test_distinct_counts_equal_hyperparameters_once() -> None:
     ("distinct", "says"),
     [
         (False, "has 2 complete trials, fewer than the 3 asked for"),
-        (True, "has 1 complete trials with different hyperparameters, fewer than the 3"),
+        (True, "has 1 complete trial with different hyperparameters, fewer than the 3"),
     ],
 )
 def test_too_few_trials_are_counted_aloud(distinct: bool, says: str) -> None:
