@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 REFRESH_S = 0.25
 PLAIN_LINE_S = 30.0
+MINUTE_S = 60
 PACE_WINDOW_S = 120.0
 MAX_CURVE_POINTS = 2000
 NARROW = 76
@@ -115,9 +116,12 @@ class SweepState:
         pace = self.epochs_per_s()
         if pace is None:
             return "time left not known yet"
-        text = f"{duration(self._epochs_left() / pace)} left"
+        seconds = self._epochs_left() / pace
+        if seconds < MINUTE_S:
+            return f"{duration(seconds)} left"
         # Until a trial has ended, each is taken to train to the last epoch.
-        return f"about {text}" if self._lengths else f"at most about {text}"
+        how = "about" if self._lengths else "at most about"
+        return f"{how} {duration(seconds)} left"
 
     def _epochs_left(self) -> float:
         longest = self.started.max_epochs
@@ -142,7 +146,7 @@ def duration(seconds: float) -> str:
     >>> duration(20), duration(200), duration(5000)
     ('less than a minute', '4 min', '1 h 24 min')
     """
-    if seconds < 60:
+    if seconds < MINUTE_S:
         return "less than a minute"
     minutes = -int(-seconds // 60)
     if minutes < 60:
