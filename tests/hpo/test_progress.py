@@ -161,7 +161,7 @@ class TestState:
         # One epoch a second: 40 of this trial and 2 x 50 to come.
         assert state.time_left() == "at most about 3 min left"
         state.trial_ended(ended(0, "PRUNED", 1.0, 10, "asha"))
-        assert state.time_left() == "about less than a minute left"
+        assert state.time_left() == "less than a minute left"
 
     def test_pace_forgets_what_is_long_past(self) -> None:
         clock = Clock()
