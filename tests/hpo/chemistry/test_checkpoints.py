@@ -1,4 +1,5 @@
 import resource
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -22,13 +23,15 @@ def checkpoint(tmp_path):
     return path
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """Let no file of this process grow beyond one KiB."""
+    """Let no file of this process grow beyond one KiB; pytest's own output is one of them."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_checkpoint_comes_back_as_it_was(checkpoint):
@@ -63,11 +66,10 @@ def test_a_missing_file_and_a_foreign_one_are_clear_errors(tmp_path):
         read_checkpoint(tmp_path / "foreign.pt")
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_leaves_the_old_file_and_no_half_one(tmp_path):
     path = tmp_path / "epoch.ckpt"
     write_atomically(path, b"old")
-    with pytest.raises(OSError, match="large"):
+    with full_disk(), pytest.raises(OSError, match="large"):
         write_checkpoint(path, HEADER, STATE)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["epoch.ckpt"]

@@ -1,0 +1,34 @@
+"""Where trials run: the study's folder must be seen by every node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chemprop_hpo.configs.errors import ResourceError
+from chemprop_hpo.hpo.trial import cluster
+
+
+def node(name: str) -> dict[str, object]:
+    return {"Alive": True, "NodeName": name, "NodeID": name, "Resources": {"CPU": 2.0}}
+
+
+def test_nodes_that_do_not_see_the_studys_folder_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.nodes", lambda: [node("near"), node("far")])
+    monkeypatch.setattr(cluster, "_sees", lambda node_id, token: node_id == "near")
+    with pytest.raises(ResourceError, match="is not seen by far; set study.folder"):
+        cluster.require_shared_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_closed_port_is_no_cluster_and_does_not_wait() -> None:
+    with pytest.raises(ResourceError, match=r"no Ray cluster at 127\.0\.0\.1:1 .*ray start --head"):
+        cluster._join("127.0.0.1:1")
+
+
+def test_rays_client_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ResourceError, match="ray.address=auto"):
+        cluster._join("ray://127.0.0.1:10001")
