@@ -11,17 +11,6 @@ from chemprop_hpo.configs.load import load_sweep
 from chemprop_hpo.hpo.sweep import plan_sweep
 
 ROOT = Path(__file__).parents[2]
-RINGS = [
-    "",
-    "c1ccccc1",
-    "C1CCCC1",
-    "c1ccncc1",
-    "C1CCNCC1",
-    "c1ccoc1",
-    "C1CC1",
-    "C1CCCCC1",
-    "c1ccsc1",
-]
 EXAMPLES = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))
 
 
@@ -33,7 +22,9 @@ def table_for(file: Path, folder: Path) -> Path:
         rows = csv.writer(file_)
         rows.writerow([data.smiles_col, *data.target_cols])
         for i in range(200):
-            smiles = "C" * (1 + i // 8) + "ONSP"[i % 4] + RINGS[i % len(RINGS)]
+            smiles = (
+                "C" * (1 + i // 20) + "Oc1ccccc1" + "C" * (i % 20) + "c1ccccc1"
+            )  # twenty scaffolds
             rows.writerow([smiles, *(1 + (i * 7 + j) % 50 for j in range(targets))])
     return folder / "table.csv"
 
