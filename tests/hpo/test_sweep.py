@@ -67,7 +67,7 @@ def trials_in(folder: Path, name: str = "small") -> list[optuna.trial.FrozenTria
     return optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/studies.db").trials
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def four_cpus_and_a_gpu() -> Iterator[None]:
     """A Ray of our own: it counts a GPU that is not there, which no model is trained on."""
     ray.init(address="local", num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
