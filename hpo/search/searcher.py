@@ -124,6 +124,9 @@ class StudySearcher(DriverSide, Searcher):
             self._ended_by_itself(flight, report)
         elif self._stopped_by_asha(trial_id):
             self._book.end(flight, TrialState.PRUNED, "asha")
+        elif report.epoch >= self._config.max_epochs:
+            # A study resumed with a lower `max_t`: its checkpoints may be beyond it.
+            self._book.end(flight, TrialState.COMPLETE, "max_t")
 
     def fail(self, trial_id: str, error: str) -> None:
         """Write down a trial whose worker failed for good."""

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 
 from chemprop_hpo.configs.errors import DiskFullError
 from chemprop_hpo.hpo.events import EpochEnded
-from chemprop_hpo.hpo.sweep import SweepResult, start_sweep
+from chemprop_hpo.hpo.sweep import SweepResult, resume_sweep, start_sweep
 from chemprop_hpo.hpo.trial import ending
 from chemprop_hpo.hpo.trial.cluster import connected
 from tests.hpo import scripted
@@ -171,7 +171,7 @@ def test_observers_are_told_of_each_trial_in_order(outcome: Outcome) -> None:
     assert names == ["TrialStarted", *["EpochEnded"] * 4, "TrialEnded"]
 
 
-def test_a_time_budget_fails_what_runs_and_keeps_its_continuation(
+def test_a_time_budget_fails_what_runs_and_its_continuation_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder = Recorder()
@@ -189,6 +189,12 @@ def test_a_time_budget_fails_what_runs_and_keeps_its_continuation(
     assert continuation.state.name == "WAITING"
     assert continuation.user_attrs["continues"] == trial.number
     assert list((tmp_path / "study" / "trials").glob("*/epoch_*.ckpt"))
+
+    # Resumed with a `max_t` that its checkpoint is beyond, it has reached its end.
+    lower = ["scheduler.max_t=1", "scheduler.grace_period=1", "time_budget_s=null"]
+    url = f"sqlite:///{tmp_path}/studies.db"
+    resume_sweep("scripted", url, overrides=lower, train=scripted.scripted_train)
+    assert [t.state.name for t in trials_in(tmp_path)] == ["FAIL", "COMPLETE"]
 
 
 class Breaks(Recorder):
