@@ -35,7 +35,7 @@ from chemprop_hpo.hpo.trial.ending import EarlyEnd, Interrupts
 from chemprop_hpo.hpo.trial.trainable import TrialJob
 from chemprop_hpo.hpo.trial.training_thread import Train
 from chemprop_hpo.hpo.trial.tuning import tune_trials
-from chemprop_hpo.hpo.trial.weights import claim_folder, keep_only
+from chemprop_hpo.hpo.trial.weights import claim_folder, keep_only, refuse_foreign
 from chemprop_hpo.storage.database import Database, open_database
 from chemprop_hpo.storage.ownership import (
     Driver,
@@ -50,6 +50,7 @@ from chemprop_hpo.storage.studies import (
     open_or_create_study,
     open_study,
     read_record,
+    study_exists,
 )
 from chemprop_hpo.storage.trials import TrialRecord, best_trials, counts, folders_in_use
 
@@ -114,6 +115,8 @@ def start_sweep(
 
         db = stack.enter_context(open_database(config.study.storage))
         folder = study_folder(config, db)
+        if not study_exists(db, config.study_name):
+            refuse_foreign(folder, config.study_name, None)
         record = record_of(loaded, manifest, folder)
         study, created = open_or_create_study(db, config.study_name, record)
         claim_folder(folder, study.study_name, study.user_attrs["created"], db.masked_url)

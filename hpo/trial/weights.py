@@ -10,7 +10,7 @@ from chemprop_hpo.configs.errors import UsageError
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
 from chemprop_hpo.storage.trials import FoldersInUse
 
-__all__ = ["claim_folder", "keep_only"]
+__all__ = ["claim_folder", "keep_only", "refuse_foreign"]
 
 MARK = ".study.json"
 
@@ -30,12 +30,33 @@ def claim_folder(folder: Path, study: str, created: float, storage: str) -> None
     Raises
     ------
     UsageError
-        If the folder holds the files of another study: they would be taken for leftovers.
+        If the folder is another study's.
     """
+    refuse_foreign(folder, study, created)
     folder.mkdir(parents=True, exist_ok=True)
     mark = folder / MARK
     if not mark.exists():
-        mark.write_text(json.dumps({"study": study, "created": created, "storage": storage}))
+        owner = {"study": study, "created": created, "storage": storage}
+        mark.write_text(json.dumps(owner))
+
+
+def refuse_foreign(folder: Path, study: str, created: float | None) -> None:
+    """Refuse a folder that holds the files of another study: they would be taken for leftovers.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder; it need not exist.
+    study, created : str, float or None
+        Name of the study and when it was created; None for one that is to be created.
+
+    Raises
+    ------
+    UsageError
+        With whose the folder is.
+    """
+    mark = folder / MARK
+    if not mark.exists():
         return
     owner = json.loads(mark.read_text())
     if (owner["study"], owner["created"]) != (study, created):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chemprop_hpo.configs.errors import UsageError
-from chemprop_hpo.hpo.trial.weights import claim_folder, keep_only
+from chemprop_hpo.hpo.trial.weights import claim_folder, keep_only, refuse_foreign
 from chemprop_hpo.storage.trials import FoldersInUse
 
 
@@ -25,6 +25,8 @@ def test_a_folder_of_another_study_is_refused_and_left_as_it_is(tmp_path: Path) 
     kept = trial_folder(tmp_path, "00000")
     with pytest.raises(UsageError, match=r"another study, 'esol' in sqlite:///one\.db"):
         claim_folder(tmp_path, "esol", 2.0, "sqlite:///two.db")
+    with pytest.raises(UsageError, match="remove that folder"):
+        refuse_foreign(tmp_path, "esol", None)
     assert (kept / "best.pt").exists()
 
 
