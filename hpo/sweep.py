@@ -31,7 +31,8 @@ from chemprop_hpo.hpo.search.space import Space
 from chemprop_hpo.hpo.trial.callback import SweepCallback
 from chemprop_hpo.hpo.trial.capacity import place
 from chemprop_hpo.hpo.trial.cluster import connected, local_nodes, nodes, require_shared_folder
-from chemprop_hpo.hpo.trial.ending import EarlyEnd, Interrupts
+from chemprop_hpo.hpo.trial.ending import EarlyEnd
+from chemprop_hpo.hpo.trial.interrupts import Interrupts
 from chemprop_hpo.hpo.trial.trainable import TrialJob
 from chemprop_hpo.hpo.trial.training_thread import Train
 from chemprop_hpo.hpo.trial.tuning import tune_trials
