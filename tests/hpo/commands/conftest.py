@@ -1,0 +1,61 @@
+"""A folder of its own for each test, a study to look at, and a sweep that is not run."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.hpo.commands.made_study import SWEEP_YAML, make_study
+from tests.hpo.commands.shell import Shell
+from tests.hpo.commands.stand_ins import sweep_module
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CHEMPROP_HPO_STORAGE", raising=False)
+    log = logging.getLogger("chemprop_hpo")
+    before = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers[:], log.level, log.propagate = before
+
+
+@pytest.fixture
+def sweep_file(tmp_path: Path) -> Path:
+    path = tmp_path / "esol.yaml"
+    path.write_text(SWEEP_YAML)
+    (tmp_path / "esol.csv").write_text("smiles,logS\nCCO,1.1\n")
+    return path
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
+
+
+@pytest.fixture(scope="module")
+def made_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "esol.yaml").write_text(SWEEP_YAML)
+    make_study("esol", folder / "esol.yaml", f"sqlite:///{folder}/studies.db")
+    return folder / "studies.db"
+
+
+@pytest.fixture
+def study(sweep_file: Path, made_study: Path, tmp_path: Path) -> str:
+    shutil.copy(made_study, tmp_path / "studies.db")
+    return "esol"
+
+
+@pytest.fixture
+def sweeps(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = sweep_module()
+    monkeypatch.setitem(sys.modules, "chemprop_hpo.hpo.sweep", module)
+    monkeypatch.setattr("chemprop_hpo.hpo.sweep", module, raising=False)
+    return module

@@ -1,0 +1,84 @@
+"""A study as a sweep leaves it, made without a sweep."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from chemprop_hpo.configs.load import load_sweep
+from chemprop_hpo.storage.database import open_database
+from chemprop_hpo.storage.studies import StudyRecord, open_or_create_study
+
+SWEEP_YAML = """\
+data: {file: esol.csv, target_cols: [logS]}
+num_samples: 12
+scheduler: {max_t: 30, grace_period: 5}
+search_space:
+  depth: {type: randint, low: 2, high: 6}
+  max_lr: {type: loguniform, low: 1.0e-4, high: 1.0e-2}
+  ffn_type: {type: choice, choices: [regression, branched]}
+  trunk_n_layers: {type: randint, low: 1, high: 3, condition: "ffn_type == 'branched'"}
+"""
+DISTRIBUTIONS = {
+    "depth": IntDistribution(2, 6),
+    "max_lr": FloatDistribution(1e-4, 1e-2, log=True),
+    "ffn_type": CategoricalDistribution(["regression", "branched"]),
+    "trunk_n_layers": IntDistribution(1, 3),
+}
+PLAIN = {"depth": 3, "max_lr": 0.0012345678901234567, "ffn_type": "regression"}
+BRANCHED = {"depth": 5, "max_lr": 0.004, "ffn_type": "branched", "trunk_n_layers": 2}
+
+
+def finished(params: dict[str, Any], value: float, **attributes: Any) -> Any:
+    return create_trial(
+        params=params,
+        distributions={name: DISTRIBUTIONS[name] for name in params},
+        value=value,
+        user_attrs={
+            "head": params["ffn_type"],
+            "stop_reason": "max_t",
+            "epochs": 30,
+            "best_epoch": 24,
+            "seed": 7,
+            "metrics": {"val_rmse": 0.7, "val_r2": 0.81, "generalisation_gap": 0.1},
+            **attributes,
+        },
+    )
+
+
+def ended(params: dict[str, Any], state: TrialState, reason: str, epochs: int) -> Any:
+    return create_trial(
+        params=params,
+        distributions={name: DISTRIBUTIONS[name] for name in params},
+        state=state,
+        intermediate_values=dict.fromkeys(range(1, epochs + 1), 0.9),
+        user_attrs={"head": "regression", "stop_reason": reason, "epochs": epochs},
+    )
+
+
+def make_study(name: str, sweep_file: Path, url: str = "sqlite:///studies.db") -> None:
+    stored = load_sweep(
+        sweep_file, [f"study.name={json.dumps(name)}", f"study.storage={url}"]
+    ).stored
+    record = StudyRecord(
+        config=stored,
+        metric="val_loss",
+        mode="min",
+        space=stored["search_space"],
+        space_hash="0",
+        data={"esol.csv": {"sha256": "ab", "rows": 3}},
+        seed=0,
+        folder=f"studies/{name}",
+    )
+    with open_database(url) as database:
+        study, _ = open_or_create_study(database, name, record)
+        study.add_trial(finished(PLAIN, 0.5))
+        study.add_trial(finished(BRANCHED, 0.3))
+        study.add_trial(ended(PLAIN, TrialState.PRUNED, "asha", 5))
+        study.add_trial(ended(PLAIN, TrialState.FAIL, "nan", 2))
+        study.add_trial(ended(PLAIN, TrialState.FAIL, "interrupted", 4))
+        study.add_trial(finished(BRANCHED, 0.4, seed=8))
