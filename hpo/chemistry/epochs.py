@@ -85,6 +85,10 @@ class EpochReport:
     metrics : mapping of str to float
         All metrics of this epoch. ``train_loss`` is the mean of the training's own criterion
         over the epoch, while the weights were changing.
+    best_metrics : mapping of str to float
+        All metrics of the best epoch.
+    curve : tuple of float
+        The best value so far after each epoch from the first to this one.
     seconds : float
         Wall time of the epoch, evaluation included.
     stop_reason : str or None
@@ -100,6 +104,8 @@ class EpochReport:
     best: float
     best_epoch: int
     metrics: Mapping[str, float]
+    best_metrics: Mapping[str, float]
+    curve: tuple[float, ...]
     seconds: float
     stop_reason: str | None = None
     final: Mapping[str, float] | None = None
@@ -122,11 +128,21 @@ def next_report(
         If the chosen metric is not among the metrics.
     """
     value = _chosen(spec.metric, metrics, epoch)
-    best, best_epoch = value, epoch
+    best, best_epoch, best_metrics = value, epoch, metrics
     if previous is not None and not _is_better(value, previous.best, spec.mode):
         best, best_epoch = previous.best, previous.best_epoch
-    stop_reason = _stop_reason(spec, epoch, best_epoch)
-    return EpochReport(epoch, value, best, best_epoch, metrics, seconds, stop_reason)
+        best_metrics = previous.best_metrics
+    return EpochReport(
+        epoch=epoch,
+        value=value,
+        best=best,
+        best_epoch=best_epoch,
+        metrics=metrics,
+        best_metrics=best_metrics,
+        curve=(*(() if previous is None else previous.curve), best),
+        seconds=seconds,
+        stop_reason=_stop_reason(spec, epoch, best_epoch),
+    )
 
 
 def _chosen(name: str, metrics: Mapping[str, float], epoch: int) -> float:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -110,9 +111,10 @@ def _restore(fitting: Fitting, path: Path) -> None:
         raise CheckpointError(f"{path}: the checkpoint does not fit the model ({error})") from error
 
 
-def _report(header: dict[str, object], path: Path) -> EpochReport:
+def _report(header: dict[str, Any], path: Path) -> EpochReport:
     try:
-        return EpochReport(**header["report"])  # type: ignore[arg-type]  # as it was written
+        stored: dict[str, Any] = dict(header["report"])
+        return EpochReport(**stored | {"curve": tuple(stored["curve"])})
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: the checkpoint holds no report of an epoch") from error
 

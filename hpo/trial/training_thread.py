@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ class TrainingThread:
             _, header = found
             self._saved_epoch = header.epoch
             # The checkpoint may be ahead of the database: its own epoch is told first.
-            self._reports.put(_report(header))
+            self._reports.put(replace(_report(header), curve=header.curve))
             if header.stop_reason is not None or not self._go_on.get():
                 return
         self._train_on()
@@ -170,6 +170,7 @@ def _report(epoch: EpochReport) -> TrialReport:
         best=epoch.best,
         best_epoch=epoch.best_epoch,
         metrics=epoch.metrics,
+        best_metrics=epoch.best_metrics,
         seconds=epoch.seconds,
         stop_reason=epoch.stop_reason,
         final=epoch.final,

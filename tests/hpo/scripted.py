@@ -94,7 +94,7 @@ def follow(
     on_epoch: Callable[[EpochReport, Any], bool],
     before: EpochReport | None,
 ) -> EpochReport:
-    report = before or EpochReport(0, 0.0, float("inf"), 0, {}, 0.0)
+    report = before or EpochReport(0, 0.0, float("inf"), 0, {}, {}, (), 0.0)
     for epoch, value in enumerate(values_of(script, max_epochs), start=1):
         if epoch <= report.epoch:
             continue
@@ -103,8 +103,18 @@ def follow(
         reason = "early_stopping" if script == EARLY and epoch == 4 else None
         reason = "max_t" if epoch == max_epochs else reason
         final = {"val_loss": best, "train_loss": best / 2} if reason else None
-        metrics = {"val_loss": value}
-        report = EpochReport(epoch, value, best, best_epoch, metrics, 0.01, reason, final)
+        report = EpochReport(
+            epoch=epoch,
+            value=value,
+            best=best,
+            best_epoch=best_epoch,
+            metrics={"val_loss": value},
+            best_metrics={"val_loss": best},
+            curve=(*report.curve, best),
+            seconds=0.01,
+            stop_reason=reason,
+            final=final,
+        )
         if not on_epoch(report, Scripted(report)):
             break
     return report

@@ -12,6 +12,7 @@ from chemprop.nn import RMSE
 from chemprop_hpo.configs.errors import ConfigError, ResourceError
 from chemprop_hpo.configs.schema import ModelConfig, OptimizationConfig
 from chemprop_hpo.hpo.chemistry.batches import Batches, epoch_rows
+from chemprop_hpo.hpo.chemistry.checkpoints import write_checkpoint
 from chemprop_hpo.hpo.chemistry.criteria import training_criterion
 from chemprop_hpo.hpo.chemistry.epochs import next_report
 from chemprop_hpo.hpo.chemistry.fitting import Fitting, predict, seed_torch
@@ -246,6 +247,8 @@ def test_reports_count_from_one_and_keep_the_best(make_fold):
     assert last is reports[-1]
     values = [r.value for r in reports]
     assert [r.best for r in reports] == list(np.minimum.accumulate(values))
+    assert [r.curve for r in reports] == [tuple(r.best for r in reports[:n]) for n in range(1, 7)]
+    assert [r.best_metrics for r in reports] == [reports[r.best_epoch - 1].metrics for r in reports]
     assert last.best_epoch == 1 + int(np.argmin(values))
     assert [r.stop_reason for r in reports] == [None] * 5 + ["max_t"]
     assert [r.final is None for r in reports] == [True] * 5 + [False]
@@ -378,6 +381,18 @@ def test_the_header_is_the_report_of_its_epoch(make_fold, tmp_path):
     train(make_spec(2), make_fold(), watcher)
     for report in watcher.reports:
         assert read_checkpoint_header(watcher.checkpoint(report.epoch)) == report
+
+
+@pytest.mark.parametrize("lacks", ["best_metrics", "curve", "epoch"])
+def test_a_header_of_another_layout_is_refused(tmp_path, lacks):
+    report = {"epoch": 1, "value": 0.1, "best": 0.1, "best_epoch": 1, "metrics": {}}
+    report |= {"best_metrics": {}, "curve": [0.1], "seconds": 1.0}
+    write_checkpoint(tmp_path / "1.ckpt", {"report": report}, {})
+    assert read_checkpoint_header(tmp_path / "1.ckpt").curve == (0.1,)
+    del report[lacks]
+    write_checkpoint(tmp_path / "1.ckpt", {"report": report}, {})
+    with pytest.raises(CheckpointError, match="no report of an epoch"):
+        read_checkpoint_header(tmp_path / "1.ckpt")
 
 
 def test_a_checkpoint_of_another_training_is_refused(make_fold, tmp_path):

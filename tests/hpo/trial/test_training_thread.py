@@ -91,5 +91,16 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(tmp_path: Path) -> 
     assert [continued.next_report().epoch for _ in range(3)] == [4, 5, 6]
 
 
+def test_only_the_report_of_a_checkpoint_carries_the_curve_up_to_it(tmp_path: Path) -> None:
+    training = thread(tmp_path, scripted.DIPS)
+    before = [training.next_report() for _ in range(4)]
+    training.stop(5, keep=True)
+    continued = thread(tmp_path, scripted.DIPS)
+    repeated, following = continued.next_report(), continued.next_report()
+    assert repeated.curve == tuple(r.best for r in before)
+    assert repeated.best_metrics == {"val_loss": 0.5} == following.best_metrics
+    assert [r.curve for r in (*before, following)] == [()] * 5
+
+
 def test_stopping_before_the_first_epoch_is_no_error(tmp_path: Path) -> None:
     assert thread(tmp_path, scripted.GOOD).stop(5, keep=True)
