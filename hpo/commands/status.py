@@ -15,7 +15,7 @@ from chemprop_hpo.hpo.commands.trial_tables import (
     head_words,
     number,
 )
-from chemprop_hpo.hpo.progress import FREE_REASONS, STATE_WORDS, duration
+from chemprop_hpo.hpo.progress.wording import FREE_REASONS, STATE_WORDS, duration
 
 if TYPE_CHECKING:
     from chemprop_hpo.storage.trials import TrialRecord

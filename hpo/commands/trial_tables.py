@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from chemprop_hpo.hpo.progress import STATE_WORDS
+from chemprop_hpo.hpo.progress.wording import STATE_WORDS
 
 if TYPE_CHECKING:
     from chemprop_hpo.storage.studies import StudyRecord

@@ -11,7 +11,7 @@ from chemprop_hpo.hpo.commands.logs import show_log
 from chemprop_hpo.hpo.commands.options import LogLevel
 
 if TYPE_CHECKING:
-    from chemprop_hpo.hpo.progress import LiveDisplay
+    from chemprop_hpo.hpo.progress.display import LiveDisplay
 
 __all__ = ["watched"]
 
@@ -19,7 +19,7 @@ __all__ = ["watched"]
 @contextmanager
 def watched(level: LogLevel) -> Iterator[LiveDisplay]:
     """Give a display for the sweep, and the terminal back at the end, however it ends."""
-    from chemprop_hpo.hpo.progress import LiveDisplay
+    from chemprop_hpo.hpo.progress.display import LiveDisplay
 
     console = errors()
     show_log(level.value, console)

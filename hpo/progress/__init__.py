@@ -1,0 +1,1 @@
+"""Show a running sweep: live on a terminal, as plain lines elsewhere."""
