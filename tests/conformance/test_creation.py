@@ -1,0 +1,78 @@
+"""Tables and studies, created by many at once."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from sqlalchemy import inspect, select, update
+
+from chemprop_hpo.configs.errors import StorageError
+from chemprop_hpo.storage import tables
+from chemprop_hpo.storage.database import Database, open_database
+from chemprop_hpo.storage.studies import list_studies, open_or_create_study, read_record
+from tests.conformance.made import RECORD
+from tests.conformance.processes import in_processes
+
+
+# The template: what it imported once, the children need not.
+@pytest.mark.usefixtures("sqlite_template")
+def test_eight_processes_create_the_tables_at_the_same_moment(database_url: str) -> None:
+    assert in_processes(8, _create_tables, database_url) == [1] * 8
+
+
+def test_one_of_four_processes_creates_the_study(ready_url: str) -> None:
+    found = in_processes(4, _create_study, ready_url)
+    assert sorted(created for created, _ in found) == [False, False, False, True]
+    assert {seed for _, seed in found} == {7}
+
+
+def test_reading_an_empty_database_says_that_it_holds_no_study(database_url: str) -> None:
+    with pytest.raises(StorageError, match="sweep FILE"):
+        open_database(database_url, create=False)
+
+
+def test_reading_opens_what_was_created(db: Database, ready_url: str) -> None:
+    with open_database(ready_url, create=False) as again:
+        assert inspect(again.engine).has_table("chemprop_hpo_drivers")
+
+
+def test_tables_of_a_newer_version_are_refused(db: Database, ready_url: str) -> None:
+    with db.engine.begin() as connection:
+        connection.execute(update(tables.meta).values(version=99))
+    with pytest.raises(StorageError, match="upgrade with: pip install"):
+        open_database(ready_url)
+
+
+@pytest.mark.parametrize(
+    ("version", "advice"), [("v2.6.0.a", "optuna storage upgrade"), ("v9", "newer Optuna")]
+)
+def test_tables_of_another_optuna_are_refused(
+    db: Database, ready_url: str, version: str, advice: str
+) -> None:
+    _set_optuna_version(db, version)
+    with pytest.raises(StorageError, match=advice):
+        open_database(ready_url)
+
+
+def test_a_database_that_optuna_made_takes_our_studies_too(database_url: str) -> None:
+    plain = database_url.replace("postgresql:", "postgresql+psycopg:")
+    optuna.create_study(storage=plain, study_name="theirs")
+    with open_database(database_url) as db:
+        open_or_create_study(db, "ours", RECORD)
+        assert {s.name: s.foreign for s in list_studies(db)} == {"theirs": True, "ours": False}
+
+
+def _set_optuna_version(db: Database, version: str) -> None:
+    with db.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{version}'")
+
+
+def _create_tables(url: str) -> int:
+    with open_database(url) as db, db.engine.connect() as connection:
+        return len(connection.execute(select(tables.meta)).all())
+
+
+def _create_study(url: str) -> tuple[bool, int]:
+    with open_database(url) as db:
+        study, created = open_or_create_study(db, "esol", RECORD)
+        return created, read_record(study).seed

@@ -1,0 +1,94 @@
+"""Drivers, and the slots that they claim."""
+
+from __future__ import annotations
+
+import optuna
+
+from chemprop_hpo.storage.database import Database, open_database
+from chemprop_hpo.storage.ownership import (
+    DEAD_AFTER_S,
+    Driver,
+    claim_slot,
+    claimed_slots,
+    live_drivers,
+    release_slot,
+    release_stale_slots,
+)
+from chemprop_hpo.storage.studies import delete_study, open_study
+from tests.conformance.made import age
+from tests.conformance.processes import die, in_processes, killed
+
+
+def test_a_driver_is_alive_until_it_leaves(
+    db: Database, study: optuna.Study, driver: Driver
+) -> None:
+    assert [row.id for row in live_drivers(db, study)] == [driver.id]
+    driver.leave()
+    assert live_drivers(db, study) == []
+
+
+def test_a_driver_that_does_not_beat_is_dead_until_it_beats_again(
+    db: Database, study: optuna.Study, driver: Driver
+) -> None:
+    age(db, driver, DEAD_AFTER_S + 1)
+    assert live_drivers(db, study) == []
+    assert driver.beat()
+    assert len(live_drivers(db, study)) == 1
+
+
+def test_a_beat_tells_that_the_study_is_gone(
+    db: Database, study: optuna.Study, driver: Driver
+) -> None:
+    age(db, driver, DEAD_AFTER_S + 1)
+    delete_study(db, "esol")
+    assert not driver.beat()
+
+
+def test_a_killed_driver_is_dead_at_once(db: Database, study: optuna.Study, ready_url: str) -> None:
+    db.close()
+    killed(_register_and_die, ready_url)
+    assert live_drivers(db, study) == []
+
+
+def test_the_lowest_free_slot_is_claimed(db: Database, driver: Driver) -> None:
+    claim = [claim_slot(db, driver.study_id, driver.id, 3) for _ in range(4)]
+    assert claim == [0, 1, 2, None]
+    release_slot(db, driver.study_id, 1)
+    assert claim_slot(db, driver.study_id, driver.id, 3) == 1
+    assert claim_slot(db, driver.study_id, driver.id, 5) == 3
+
+
+def test_four_processes_claim_forty_slots_once_each(
+    db: Database, study: optuna.Study, ready_url: str
+) -> None:
+    db.close()
+    found = in_processes(4, _claim_until_none, ready_url, 40)
+    assert sorted(slot for slots in found for slot in slots) == list(range(40))
+
+
+def test_slots_of_the_dead_are_freed_unless_a_trial_has_them(
+    db: Database, study: optuna.Study, driver: Driver
+) -> None:
+    dead = Driver.register(db, study)
+    for owner in (dead, dead, driver):
+        claim_slot(db, driver.study_id, owner.id, 9)
+    study.ask().set_user_attr("slot", 1)
+    assert release_stale_slots(db, study) == []
+    dead.leave()
+    assert release_stale_slots(db, study) == [0]
+    assert claimed_slots(db, driver.study_id) == {1: dead.id, 2: driver.id}
+
+
+def _register_and_die(url: str) -> None:
+    db = open_database(url)
+    Driver.register(db, open_study(db, "esol"))
+    die()
+
+
+def _claim_until_none(url: str, total: int) -> list[int]:
+    with open_database(url) as db:
+        driver = Driver.register(db, open_study(db, "esol"))
+        claimed = []
+        while (slot := claim_slot(db, driver.study_id, driver.id, total)) is not None:
+            claimed.append(slot)
+        return claimed
