@@ -1,13 +1,20 @@
-"""Optuna's storage, with three gaps closed."""
+"""Optuna's storage, with its gaps closed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NoReturn
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, NoReturn
 
+from optuna._typing import JSONSerializable
+from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
-from sqlalchemy import URL, text
+from optuna.storages._rdb.models import StudyModel, TrialModel, TrialUserAttributeModel
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy import URL, select, text
+from sqlalchemy.orm import Session, aliased
 
 from chemprop_hpo.storage.locations import engine_options
 
@@ -17,8 +24,10 @@ __all__ = ["OptunaStorage"]
 class OptunaStorage(RDBStorage):
     """Optuna's ``RDBStorage`` on a checked URL.
 
-    It is never pickled, since its URL may hold a password, takes a URL with braces in it, and
-    on SQLite hands a waiting trial to one process only.
+    It is never pickled, since its URL may hold a password, and takes a URL with braces in it.
+    A trial begins in one transaction with whose it is. Whoever writes to a trial holds it from
+    before the look at its state: nothing lands on a trial that another process has ended, and a
+    waiting trial goes to one process only.
 
     Parameters
     ----------
@@ -40,20 +49,163 @@ class OptunaStorage(RDBStorage):
     def __reduce__(self) -> NoReturn:
         raise TypeError("a storage is not pickled: its URL may hold a password")
 
+    # ------------------------------------------------------------------ begin a trial
+
+    def create_running_trial(
+        self,
+        study_id: int,
+        user_attrs: Mapping[str, Any],
+        fixed_params: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Create a running trial together with its user attributes, and return its id.
+
+        Where the answer to an earlier call was lost with the connection, a call with the same
+        ``driver`` and ``slot`` returns what that one created. A study that is open reads the
+        trial with its next `get_trials`; before, no hyperparameter can be suggested for it.
+
+        Parameters
+        ----------
+        study_id : int
+            The study.
+        user_attrs : mapping
+            What the trial says of itself from its first moment on.
+        fixed_params : mapping, optional
+            Hyperparameters that are set, and not the sampler's to choose.
+        """
+        template = create_trial(
+            state=TrialState.RUNNING,
+            user_attrs=dict(user_attrs),
+            system_attrs={} if fixed_params is None else {"fixed_params": dict(fixed_params)},
+        )
+        with self.transaction() as session:
+            self.hold_study(session, study_id)
+            begun = _find_begun(session, study_id, user_attrs)
+            return self.add_trial(session, study_id, template).trial_id if begun is None else begun
+
+    def take_waiting(self, trial_id: int, driver_id: str) -> bool:
+        """Start a waiting trial and sign it as the driver's, unless another was quicker.
+
+        Returns
+        -------
+        bool
+            Whether it is the driver's now, or was after a call whose answer was lost.
+        """
+        with self.transaction() as session:
+            trial = self.hold_trial(session, trial_id)
+            if trial.state == TrialState.WAITING:
+                trial.state = TrialState.RUNNING
+                trial.datetime_start = datetime.now()
+                self.write_user_attrs(session, trial_id, {"driver": driver_id})
+                return True
+            signed = _user_attr_is("driver", driver_id)
+            mine = select(TrialModel.trial_id).where(TrialModel.trial_id == trial_id, signed)
+            return trial.state == TrialState.RUNNING and session.scalar(mine) is not None
+
+    # ------------------------------------------------------------------ transactions
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Do all or nothing, in the thread's own session; nothing of Optuna's may be called within.
+
+        On SQLite nobody else writes meanwhile, on PostgreSQL only what is held is safe.
+        """
+        session: Session = self.scoped_session()
+        try:
+            with session.begin():
+                self._begin_to_write(session)
+                yield session
+        finally:
+            session.close()
+
+    def hold_study(self, session: Session, study_id: int) -> None:
+        """Let no other process create a trial until the transaction ends: its number is a count."""
+        StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+
+    def hold_trial(self, session: Session, trial_id: int) -> Any:
+        """Return a trial's row, which no other process writes to until the transaction ends."""
+        return TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+
+    def add_trial(self, session: Session, study_id: int, template: FrozenTrial) -> Any:
+        """Create a trial in a study that is held, and return its row."""
+        return self._get_prepared_new_trial(study_id, template, session)
+
+    def write_user_attrs(self, session: Session, trial_id: int, values: Mapping[str, Any]) -> None:
+        """Write user attributes of a trial that is held and not finished."""
+        for key, value in values.items():
+            self._set_trial_attr_without_commit(
+                session, TrialUserAttributeModel, trial_id, key, value
+            )
+
+    def _begin_to_write(self, session: Session) -> None:
+        # SQLite knows no SELECT ... FOR UPDATE: what was read could change before it is written.
+        if self.engine.name == "sqlite":
+            session.execute(text("BEGIN IMMEDIATE"))
+
+    # ------------------------------------------------------------------ write to a trial
+
+    # Optuna reads the trial's state, then writes in the same session, which is the thread's own.
+
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Change a trial's state in one transaction; see ``BaseStorage``."""
-        if self.engine.name == "sqlite":
-            self._begin_immediately()
+        """See ``BaseStorage``."""
+        self._hold_for_optuna(trial_id)
         return super().set_trial_state_values(trial_id, state, values)
 
-    def _begin_immediately(self) -> None:
-        # Optuna reads the state and then writes it; SQLite knows no SELECT ... FOR UPDATE, so two
-        # processes could take one waiting trial. The session is the thread's own.
-        session = self.scoped_session()
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        """See ``BaseStorage``."""
+        self._hold_for_optuna(trial_id)
+        super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """See ``BaseStorage``."""
+        self._hold_for_optuna(trial_id)
+        super().set_trial_user_attr(trial_id, key, value)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: JSONSerializable) -> None:
+        """See ``BaseStorage``."""
+        self._hold_for_optuna(trial_id)
+        super().set_trial_system_attr(trial_id, key, value)
+
+    def _set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None,
+    ) -> None:
+        self._hold_for_optuna(trial_id)
+        super()._set_trial_param(
+            trial_id, param_name, param_value_internal, distribution, previous_distribution
+        )
+
+    def _hold_for_optuna(self, trial_id: int) -> None:
+        session: Session = self.scoped_session()
         try:
-            session.execute(text("BEGIN IMMEDIATE"))
+            self._begin_to_write(session)
+            self.hold_trial(session, trial_id)
         except BaseException:
             session.close()
             raise
+
+
+def _find_begun(session: Session, study_id: int, user_attrs: Mapping[str, Any]) -> int | None:
+    """Return the trial with which the same driver took up the same slot."""
+    if not {"driver", "slot"} <= user_attrs.keys():
+        return None
+    same = [_user_attr_is(key, user_attrs[key]) for key in ("driver", "slot")]
+    return session.scalar(select(TrialModel.trial_id).where(TrialModel.study_id == study_id, *same))
+
+
+def _user_attr_is(key: str, value: Any) -> Any:
+    """Return the condition that a trial has that user attribute, which Optuna keeps as JSON."""
+    attribute = aliased(TrialUserAttributeModel)
+    return (
+        select(attribute.trial_id)
+        .where(attribute.trial_id == TrialModel.trial_id)
+        .where(attribute.key == key, attribute.value_json == json.dumps(value))
+        .exists()
+    )
