@@ -12,7 +12,7 @@ from omegaconf.errors import GrammarParseError, InterpolationKeyError, OmegaConf
 
 from chemprop_hpo.configs.problems import Loc, Problem
 
-__all__ = ["keep_references", "resolve_references"]
+__all__ = ["escaped", "keep_references", "resolve_references"]
 
 _UNSET = re.compile(r"Environment variable '(?P<name>.*?)' not found")
 _ALIASES = {"q": "step"}
@@ -51,6 +51,15 @@ def keep_references(dumped: Any, written: Any) -> Any:
     if isinstance(dumped, list) and isinstance(written, list) and len(dumped) == len(written):
         return [keep_references(*pair) for pair in zip(dumped, written, strict=True)]
     return dumped
+
+
+def escaped(value: Any) -> Any:
+    """Return ``value`` written so that it is read as it is, though it may hold ``${``."""
+    if isinstance(value, str):
+        return value.replace("${", "\\${")
+    if isinstance(value, dict):
+        return {key: escaped(item) for key, item in value.items()}
+    return [escaped(item) for item in value] if isinstance(value, list) else value
 
 
 def _references(value: Any, loc: Loc = ()) -> Iterator[tuple[Loc, str]]:

@@ -14,9 +14,9 @@ from chemprop_hpo.configs.consistency import find_inconsistencies
 from chemprop_hpo.configs.document import Document, read_document, write_document
 from chemprop_hpo.configs.draft import make_draft
 from chemprop_hpo.configs.errors import ConfigError
-from chemprop_hpo.configs.interpolation import keep_references, resolve_references
+from chemprop_hpo.configs.interpolation import escaped, keep_references, resolve_references
 from chemprop_hpo.configs.overrides import apply_overrides
-from chemprop_hpo.configs.problems import Problem, Source
+from chemprop_hpo.configs.problems import Problem, Source, dotted
 from chemprop_hpo.configs.schema import SplitConfig, SweepConfig
 from chemprop_hpo.configs.secrets import has_masked, mask_mapping
 from chemprop_hpo.configs.space_checks import find_space_problems
@@ -91,7 +91,7 @@ def load_stored(stored: Mapping[str, Any], overrides: Sequence[str] = ()) -> Loa
 
 def dump_sweep(config: SweepConfig) -> str:
     """Return a sweep as YAML text that loads as the same sweep; passwords are masked."""
-    return dump_stored(_escaped(config.model_dump(mode="json", exclude_none=True)))
+    return dump_stored(escaped(config.model_dump(mode="json", exclude_none=True)))
 
 
 def dump_stored(stored: Mapping[str, Any]) -> str:
@@ -106,7 +106,7 @@ def _load(
     source = replace(source, overrides=applied)
     problems = list(document.problems)
     values, unresolved = resolve_references(written)
-    problems += unresolved
+    problems += [_with_advice(problem) for problem in unresolved] if masked else unresolved
     config = _validate(values, written, problems)
     if not masked:
         problems += _masked_urls(written)
@@ -130,6 +130,12 @@ def _validate(values: Any, written: Any, problems: list[Problem]) -> SweepConfig
         problems += find_inconsistencies(draft)
         problems += find_space_problems(draft)
     return config
+
+
+def _with_advice(problem: Problem) -> Problem:
+    """Say what can be done where there is no file to correct."""
+    remedy = "set it, or override the value" if "is not set" in problem.text else "override it"
+    return replace(problem, text=f"{problem.text}; {remedy}: {dotted(problem.loc)}=VALUE")
 
 
 def _masked_urls(written: dict[str, Any]) -> list[Problem]:
@@ -188,11 +194,3 @@ def _split(config: SweepConfig, seed: int) -> SplitConfig | None:
         return None
     split = config.split or SplitConfig.model_validate({})
     return split if split.seed is not None else split.model_copy(update={"seed": seed})
-
-
-def _escaped(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("${", "\\${")
-    if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}
-    return [_escaped(item) for item in value] if isinstance(value, list) else value

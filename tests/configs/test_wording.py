@@ -11,7 +11,10 @@ DATA = "data: {file: a.csv, target_cols: [y]}\n"
         ("model: {depht: 3}", "model.depht is unknown; did you mean depth?"),
         ("model: {max_lr: 3}", "model.max_lr is unknown; did you mean optimization.max_lr?"),
         ("modle: {}", "modle is unknown; did you mean model?"),
-        ("study: {zzz: 1}", "study.zzz is unknown; known are name, storage, folder"),
+        (
+            "study: {zzz: 1}",
+            "study.zzz is unknown; known are name, storage, folder, outage_limit_s",
+        ),
         ("model: {depth: three}", "model.depth must be a whole number, not 'three'"),
         ("model: {depth: 2.5}", "model.depth must be a whole number, not 2.5"),
         ("model: {depth: true}", "model.depth must be a number, not true"),
