@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from chemprop_hpo.storage.outages import is_full, is_outage
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from chemprop_hpo.configs.schema import SchedulerConfig
 from chemprop_hpo.hpo.search.driver_side import DriverSide
 from chemprop_hpo.hpo.search.reports import REPORT, TrialReport
+from chemprop_hpo.storage.outages import is_full, is_outage
 
 __all__ = ["Asha", "PastTrial", "bracket_of", "rung_counts"]
 
