@@ -30,6 +30,16 @@ BUSY_TIMEOUT_S = 60
 CONNECT_TIMEOUT_S = 5
 """How long to wait for one address of a PostgreSQL server; ``localhost`` has two."""
 
+# A connection whose server's machine is gone fails after 15 s; by default that takes hours.
+_POSTGRES_OPTIONS = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "keepalives": 1,
+    "keepalives_idle": 6,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+
 _NETWORK_FILESYSTEMS = {
     *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "gpfs", "lustre"),
     *("nfs", "nfs4", "smb3", "smbfs"),
@@ -69,8 +79,8 @@ def engine_options(url: URL) -> dict[str, Any]:
     """Return the keyword arguments with which an engine for ``url`` is created."""
     if is_sqlite(url):
         return {"creator": partial(_connect_sqlite, str(url.database))}
-    timeout = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_TIMEOUT_S}
-    return {"pool_pre_ping": True, "connect_args": timeout}
+    unsaid = {key: value for key, value in _POSTGRES_OPTIONS.items() if key not in url.query}
+    return {"pool_pre_ping": True, "connect_args": unsaid}
 
 
 def _refuse_unreadable(url: str) -> None:

@@ -1,0 +1,96 @@
+"""Tell a database that is away or full from one that was asked something wrong."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+__all__ = ["is_full", "is_outage"]
+
+_SQLITE_AWAY = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PROTOCOL,
+}
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_POSTGRES_AWAY = {
+    "25006",  # read_only_sql_transaction: a standby answers until it has taken over
+    "40001",  # serialization_failure
+    "40P01",  # deadlock_detected
+    "53200",  # out_of_memory
+    "53300",  # too_many_connections
+    "55P03",  # lock_not_available
+    "57P01",  # admin_shutdown
+    "57P02",  # crash_shutdown
+    "57P03",  # cannot_connect_now
+    "57P05",  # idle_session_timeout
+}
+_POSTGRES_CONNECTION = "08"
+_POSTGRES_FULL = "53100"
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the database cannot be reached or is locked now, so that it may work later.
+
+    Parameters
+    ----------
+    error : BaseException
+        From SQLAlchemy or a driver, or Optuna's ``StorageInternalError`` around it.
+    """
+    return not is_full(error) and any(_says_away(cause) for cause in _causes(error))
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether there is no room left where the database is, or where a file was to be written.
+
+    Parameters
+    ----------
+    error : BaseException
+        As for `is_outage`, or an ``OSError``.
+    """
+    return any(_says_full(cause) for cause in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _says_away(error: BaseException) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return _sqlite_code(error) in _SQLITE_AWAY
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or _postgres_away(error)
+    # All connections are in use, which they are for long only if the server does not answer.
+    return isinstance(error, PoolTimeoutError)
+
+
+def _says_full(error: BaseException) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return _sqlite_code(error) == sqlite3.SQLITE_FULL
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "sqlstate", None) == _POSTGRES_FULL
+
+
+def _sqlite_code(error: sqlite3.Error) -> int | None:
+    """Return the kind of error; the bits above it say more than is asked."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _postgres_away(error: DBAPIError) -> bool:
+    if isinstance(error.orig, sqlite3.Error):
+        return False
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    if state is None:  # no server has spoken: there is no connection
+        return isinstance(error, OperationalError | InterfaceError)
+    return state.startswith(_POSTGRES_CONNECTION) or state in _POSTGRES_AWAY
