@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Container, Mapping
+
 import optuna
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -13,13 +15,37 @@ from chemprop_hpo.storage.tables import slots
 __all__ = ["claim_slot", "claimed_slots", "release_slot", "release_stale_slots"]
 
 
-def claim_slot(db: Database, study_id: int, driver_id: str, total: int) -> int | None:
+def claim_slot(
+    db: Database,
+    study_id: int,
+    driver_id: str,
+    total: int,
+    used: Collection[int] | None = None,
+) -> int | None:
     """Claim the lowest free slot below ``total`` for a driver, or return None if all are taken.
 
     No two drivers ever get the same one.
+
+    Parameters
+    ----------
+    db : Database
+        Where the study is.
+    study_id : int
+        The study.
+    driver_id : str
+        Who claims.
+    total : int
+        The study's budget.
+    used : collection of int, optional
+        The slots with which this driver has begun trials. One that it claimed and that is not
+        among them is returned first: the answer to that claim was lost with the connection.
     """
     while True:
-        slot = _lowest_free(set(claimed_slots(db, study_id)), total)
+        claims = claimed_slots(db, study_id)
+        slot = _forgotten(claims, driver_id, total, used)
+        if slot is not None:
+            return slot
+        slot = _lowest_free(claims, total)
         if slot is None or _insert(db, study_id, driver_id, slot):
             return slot
 
@@ -54,7 +80,16 @@ def release_stale_slots(db: Database, study: optuna.Study) -> list[int]:
     return [slot for slot in stale if _release_from(db, study_id, slot, claims[slot])]
 
 
-def _lowest_free(taken: set[int], total: int) -> int | None:
+def _forgotten(
+    claims: Mapping[int, str], driver_id: str, total: int, used: Collection[int] | None
+) -> int | None:
+    if used is None:
+        return None
+    mine = (slot for slot, owner in claims.items() if owner == driver_id and slot < total)
+    return next((slot for slot in mine if slot not in used), None)
+
+
+def _lowest_free(taken: Container[int], total: int) -> int | None:
     return next((slot for slot in range(total) if slot not in taken), None)
 
 

@@ -58,6 +58,17 @@ def test_the_lowest_free_slot_is_claimed(db: Database, driver: Driver) -> None:
     assert claim_slot(db, driver.study_id, driver.id, 5) == 3
 
 
+def test_a_slot_whose_claim_was_not_answered_is_claimed_first(
+    db: Database, study: optuna.Study, driver: Driver
+) -> None:
+    other = Driver.register(db, study)
+    claim_slot(db, driver.study_id, other.id, 9)
+    assert [claim_slot(db, driver.study_id, driver.id, 9) for _ in range(2)] == [1, 2]
+    assert claim_slot(db, driver.study_id, driver.id, 9, used={1}) == 2
+    assert claim_slot(db, driver.study_id, driver.id, 9, used={1, 2}) == 3
+    assert claim_slot(db, driver.study_id, driver.id, 1, used=set()) is None
+
+
 def test_four_processes_claim_forty_slots_once_each(
     db: Database, study: optuna.Study, ready_url: str
 ) -> None:

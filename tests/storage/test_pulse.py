@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import optuna
+import pytest
+from sqlalchemy.engine import make_url
+
+from chemprop_hpo.storage import locations
+from chemprop_hpo.storage import pulse as pulsing
+from chemprop_hpo.storage.database import Database, open_database
+from chemprop_hpo.storage.drivers import Driver
+from chemprop_hpo.storage.pulse import Pulse
+
+
+@pytest.fixture
+def db(ready_sqlite_url: str) -> Iterator[Database]:
+    with open_database(ready_sqlite_url) as db:
+        yield db
+
+
+@pytest.fixture
+def locker(ready_sqlite_url: str) -> Iterator[sqlite3.Connection]:
+    """Another process's connection, that can hold the file."""
+    database = make_url(ready_sqlite_url).database or ""
+    with closing(sqlite3.connect(database, isolation_level=None)) as locker:
+        yield locker
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
+def test_its_silence_grows_while_the_database_is_away_and_ends_when_it_is_back(
+    db: Database, locker: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locations, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(pulsing, "BEAT_EVERY_S", 0.05)
+    monkeypatch.setattr(pulsing, "_TRY_AGAIN_EVERY_S", 0.05)
+    db.engine.dispose()  # connections that would wait for longer
+    study = optuna.create_study(storage=db.storage)
+    with Pulse(Driver.register(db, study), study) as pulse:
+        locker.execute("BEGIN EXCLUSIVE")
+        assert until(lambda: pulse.silent_s() > 0.5)
+        locker.execute("ROLLBACK")
+        assert until(lambda: pulse.silent_s() < 0.5)
+
+
+def test_it_is_left_within_a_second_though_the_database_hangs(
+    db: Database, locker: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulsing, "BEAT_EVERY_S", 0.05)
+    study = optuna.create_study(storage=db.storage)
+    with Pulse(Driver.register(db, study), study) as pulse:
+        locker.execute("BEGIN EXCLUSIVE")
+        assert until(lambda: pulse.silent_s() > 0.3)  # it waits for the lock, for a minute
+        began = time.monotonic()
+    assert time.monotonic() - began < 2
+    locker.execute("ROLLBACK")
+
+
+def test_it_keeps_no_process_alive(ready_sqlite_url: str) -> None:
+    code = (
+        "import optuna\n"
+        "from chemprop_hpo.storage.database import open_database\n"
+        "from chemprop_hpo.storage.drivers import Driver\n"
+        "from chemprop_hpo.storage.pulse import Pulse\n"
+        f"db = open_database({ready_sqlite_url!r})\n"
+        "study = optuna.create_study(storage=db.storage)\n"
+        "Pulse(Driver.register(db, study), study).__enter__()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)
