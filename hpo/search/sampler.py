@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from optuna import Study, create_study
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
@@ -21,7 +22,7 @@ __all__ = ["build_sampler", "grid_points", "preset_points", "sample_points"]
 MAX_GRID_POINTS = 100_000
 
 
-def build_sampler(config: SamplerConfig, seed: int) -> BaseSampler:
+def build_sampler(config: SamplerConfig, seed: int, space: Space | None = None) -> BaseSampler:
     """Return the Optuna sampler of a configuration.
 
     Every suggestion depends on the study's history, the seed and the trial's number only:
@@ -34,10 +35,13 @@ def build_sampler(config: SamplerConfig, seed: int) -> BaseSampler:
         The kind and its settings.
     seed : int
         The study's base seed.
+    space : Space, optional
+        The space as it is now. Without it TPE goes on in the ranges of the study's first trials.
     """
     if config.type == "tpe":
         return _NumberedTPE(
             seed,
+            {} if space is None else space.distributions(),
             n_startup_trials=config.n_startup_trials,
             n_ei_candidates=config.n_ei_candidates,
         )
@@ -64,7 +68,7 @@ def _rank(point: Mapping[str, Value], first: Sequence[Mapping[str, Value]]) -> i
 
 def sample_points(config: SweepConfig, space: Space, n: int) -> list[dict[str, Value]]:
     """Return the first ``n`` points that a new study of this configuration would try."""
-    study = create_study(sampler=build_sampler(config.sampler, config.seed))
+    study = create_study(sampler=build_sampler(config.sampler, config.seed, space))
     presets = preset_points(config, space)
     for point in presets[:n]:
         study.enqueue_trial(dict(point))
@@ -114,7 +118,14 @@ class _NumberedTPE(TPESampler):
     of a branch are sampled one by one, without their correlations.
     """
 
-    def __init__(self, seed: int, *, n_startup_trials: int, n_ei_candidates: int) -> None:
+    def __init__(
+        self,
+        seed: int,
+        ranges: Mapping[str, BaseDistribution],
+        *,
+        n_startup_trials: int,
+        n_ei_candidates: int,
+    ) -> None:
         with warnings.catch_warnings():
             # Optuna calls `group` experimental; the version is pinned.
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -127,6 +138,20 @@ class _NumberedTPE(TPESampler):
                 seed=seed,
             )
         self._base_seed = seed
+        self._ranges = ranges
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        inferred = super().infer_relative_search_space(study, trial)
+        if not self._ranges or self._search_space_group is None:
+            return inferred
+        # Optuna takes the ranges of the first trials for those of all that follow.
+        groups = self._search_space_group.search_spaces
+        for group in groups:
+            group.update({name: self._ranges[name] for name in group.keys() & self._ranges.keys()})
+        now = {name: asked for group in groups for name, asked in sorted(group.items())}
+        return {n: d for n, d in now.items() if n in self._ranges and not d.single()}
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         seed = _seed_of(self._base_seed, trial.number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import singledispatch
@@ -14,7 +15,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import BaseTrial
+from optuna.trial import BaseTrial, FrozenTrial, Trial
 
 from chemprop_hpo.configs.condition import Condition, parse_condition
 from chemprop_hpo.configs.errors import SpaceError
@@ -63,13 +64,27 @@ class Space:
     def suggest(self, trial: BaseTrial) -> dict[str, Value]:
         """Ask ``trial`` for a value of each parameter whose condition holds.
 
-        A parameter of an untaken branch is not asked for and leaves nothing behind.
+        A parameter of an untaken branch is not asked for and leaves nothing behind. A trial
+        that goes on with another keeps that one's values, whatever the space is by now.
         """
+        kept = _distributions_before(trial)
+        if kept is not None:
+            return {name: suggest_one(trial, name, asked) for name, asked in kept.items()}
+        with warnings.catch_warnings():
+            # A point that waited while a range became narrower.
+            warnings.filterwarnings("ignore", message="Fixed parameter .* is out of range")
+            return self._suggest_new(trial)
+
+    def _suggest_new(self, trial: BaseTrial) -> dict[str, Value]:
         values: dict[str, Value] = {}
         for name, parameter in self.parameters.items():
             if self.takes(name, values):
                 values[name] = suggest_one(trial, name, distribution(parameter))
         return values
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Return Optuna's distribution of each parameter, those of all branches."""
+        return {name: distribution(parameter) for name, parameter in self.parameters.items()}
 
     def takes(self, name: str, values: Mapping[str, Value]) -> bool:
         """Whether the branch that ``name`` belongs to is taken, given its parents' values."""
@@ -163,6 +178,21 @@ class Space:
             if name in values and self.takes(name, kept):
                 kept[name] = values[name]
         return [name for name in self.parameters if self.takes(name, kept)]
+
+
+def _distributions_before(trial: BaseTrial) -> Mapping[str, BaseDistribution] | None:
+    """Return what the trial that this one goes on with was asked; None where there is none.
+
+    Nor is there one for a trial that goes on with one whose driver died before all was asked:
+    the attributes written after that are not handed on.
+    """
+    if not isinstance(trial, Trial):
+        return None
+    attributes = trial.user_attrs
+    if "continues" not in attributes or "checkpoint" not in attributes:
+        return None
+    before: FrozenTrial = trial.study.get_trials(deepcopy=False)[attributes["continues"]]
+    return before.distributions
 
 
 def suggest_one(trial: BaseTrial, name: str, wanted: BaseDistribution) -> Value:

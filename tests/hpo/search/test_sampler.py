@@ -78,6 +78,46 @@ def test_tpe_samples_the_parameters_of_a_branch_together() -> None:
     assert {"depth", "dropout", "ffn_type", "n_experts"} <= set(groups)
 
 
+def space_between(low: float, high: float) -> Space:
+    depth = {"type": "randint", "low": int(low * 10), "high": int(high * 10)}
+    dropout = {"type": "uniform", "low": low, "high": high}
+    return Space.of(config_of(SPACE | {"depth": depth, "dropout": dropout}))
+
+
+@pytest.mark.parametrize("before", [(0.4, 0.5), (0.6, 0.8), (0.0, 1.0)])
+def test_tpe_samples_in_the_ranges_that_the_configuration_has_now(
+    before: tuple[float, float],
+) -> None:
+    config = SamplerConfig(n_startup_trials=5)
+    study = optuna.create_study(sampler=build_sampler(config, 0, space_between(*before)))
+    run(study, space_between(*before), 15)
+    now = space_between(0.3, 0.7)
+    study.sampler = build_sampler(config, 0, now)
+    run(study, now, 40)
+    new = [trial.params for trial in study.trials[15:]]
+    assert all(3 <= point["depth"] <= 7 and 0.3 <= point["dropout"] <= 0.7 for point in new)
+    if before != (0.0, 1.0):
+        low, high = before
+        assert any(not low <= point["dropout"] <= high for point in new)
+        assert any(not low * 10 <= point["depth"] <= high * 10 for point in new)
+
+
+def test_tpe_asks_for_no_parameter_that_was_taken_out_and_for_each_that_came() -> None:
+    config = SamplerConfig(n_startup_trials=5)
+    old, new = (
+        Space.of(config_of({name: p for name, p in SPACE.items() if name != left_out}))
+        for left_out in ("dropout", "depth")
+    )
+    study = optuna.create_study(sampler=build_sampler(config, 0, old))
+    for space in (old, new):
+        study.sampler = build_sampler(config, 0, space)
+        for _ in range(12):
+            trial = study.ask()
+            study.tell(trial, float(len(space.suggest(trial))))
+    assert all("depth" not in trial.params for trial in study.trials[12:])
+    assert len({trial.params["dropout"] for trial in study.trials[12:]}) == 12
+
+
 def test_presets_are_base_then_enqueued_then_the_rest_of_the_grid() -> None:
     grid = {
         "depth": {"type": "choice", "choices": [2, 3, 4]},

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import optuna
 import pytest
+from optuna import Study
+from optuna.trial import Trial, TrialState
 
 from chemprop_hpo.configs.errors import SpaceError
 from chemprop_hpo.configs.schema import SweepConfig
@@ -131,6 +134,133 @@ def test_conditions_combine_parents() -> None:
     )
     for point in draws(space):
         assert ("dropout" in point) == (point["batch_norm"] and point["depth"] > 3)
+
+
+# --------------------------------------------------------------------------- continuations
+
+
+WIDE = {
+    "depth": {"type": "randint", "low": 2, "high": 6},
+    "dropout": {"type": "uniform", "low": 0.0, "high": 0.4},
+    "max_lr": {"type": "loguniform", "low": 1e-5, "high": 1e-2},
+    "ffn_type": HEADS,
+    "n_experts": {
+        "type": "randint",
+        "low": 2,
+        "high": 8,
+        "condition": "ffn_type == 'mixture_of_experts'",
+    },
+}
+FAR = {"depth": 6, "dropout": 0.39, "max_lr": 9e-3, "ffn_type": "mixture_of_experts"}
+FAR = FAR | {"n_experts": 8}
+
+
+def edited(**changes: Any) -> Space:
+    """Return the wide space with other parameters; None takes one out."""
+    return space_of({k: v for k, v in (WIDE | changes).items() if v is not None})
+
+
+def begun(params: dict[str, Any] = FAR) -> Study:
+    """Return a study with a trial that has begun to be trained."""
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=1))
+    for point in (params, {"depth": 2}, {"depth": 3}):
+        study.enqueue_trial(point)
+    space = space_of(WIDE)
+    first = study.ask()
+    space.suggest(first)
+    first.set_user_attr("checkpoint", "trials/00000")
+    for value in (0.2, 0.3):
+        trial = study.ask()
+        space.suggest(trial)
+        study.tell(trial, value)
+    return study
+
+
+def continued(study: Study, **attributes: Any) -> Trial:
+    """Let a trial go on with the first one, as the next driver does."""
+    first = study.get_trials(deepcopy=False)[0]
+    attributes = {"continues": 0, "checkpoint": "trials/00000"} | attributes
+    params = first.system_attrs.get("fixed_params", {}) | first.params
+    given = {name: value for name, value in attributes.items() if value is not None}
+    study.enqueue_trial(params, user_attrs=given)
+    study.tell(0, state=TrialState.FAIL)
+    return study.ask()
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        pytest.param(edited(), id="the same space"),
+        pytest.param(
+            edited(
+                depth={"type": "randint", "low": 2, "high": 3},
+                dropout={"type": "uniform", "low": 0.0, "high": 0.1},
+                max_lr={"type": "loguniform", "low": 1e-5, "high": 1e-4},
+            ),
+            id="narrower ranges",
+        ),
+        pytest.param(
+            edited(dropout={"type": "uniform", "low": 0.0, "high": 0.4, "step": 0.1}),
+            id="a step",
+        ),
+        pytest.param(edited(n_experts=None, max_lr=None), id="fewer parameters"),
+        pytest.param(
+            edited(weight_decay={"type": "uniform", "low": 0.0, "high": 0.1}),
+            id="a new parameter",
+        ),
+        pytest.param(
+            edited(
+                n_experts={
+                    "type": "randint",
+                    "low": 2,
+                    "high": 8,
+                    "condition": "ffn_type == 'branched'",
+                }
+            ),
+            id="another condition",
+        ),
+    ],
+)
+def test_a_continuation_keeps_its_values_whatever_the_space_is_by_now(space: Space) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        study = begun()
+        trial = continued(study)
+        assert space.suggest(trial) == FAR
+    assert trial.params == FAR
+    assert study.trials[-1].distributions == study.trials[0].distributions
+
+
+def test_a_continuation_of_a_continuation_keeps_them_too() -> None:
+    study = begun()
+    narrow = edited(depth={"type": "randint", "low": 2, "high": 3})
+    second = continued(study)
+    narrow.suggest(second)
+    study.enqueue_trial(second.params, user_attrs={"continues": 3, "checkpoint": "trials/00000"})
+    study.tell(second, state=TrialState.FAIL)
+    assert narrow.suggest(study.ask()) == FAR
+
+
+def test_a_trial_whose_driver_died_while_it_was_asked_is_asked_for_the_rest() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    half = study.ask()
+    half.suggest_int("depth", 2, 6)
+    trial = continued(study, checkpoint=None)
+    params = space_of(WIDE).suggest(trial)
+    assert params["depth"] == half.params["depth"]
+    assert {"dropout", "max_lr", "ffn_type"} <= params.keys()
+
+
+def test_a_point_that_waited_while_its_range_became_narrower_is_kept_without_a_warning() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial(FAR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        params = edited(depth={"type": "randint", "low": 2, "high": 3}).suggest(study.ask())
+    assert params == FAR
+
+
+# --------------------------------------------------------------------------- finite spaces
 
 
 def test_points_of_a_conditional_space_are_each_listed_once() -> None:
