@@ -258,6 +258,8 @@ class StudyConfig(Section):
     """Database URL, sqlite:///FILE or postgresql+psycopg://USER:${oc.env:PGPASSWORD}@HOST/DB."""
     folder: Path | None = None
     """Folder for checkpoints and results; studies/NAME if not given."""
+    outage_limit_s: PositiveFloat = 600.0
+    """Seconds that the database may be away; trials go on meanwhile, then the sweep stops."""
 
     @field_validator("name")
     @classmethod

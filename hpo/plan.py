@@ -40,7 +40,7 @@ class SweepPlan:
     samples: list[dict[str, Value]]
 
 
-def plan_sweep(loaded: LoadedSweep) -> SweepPlan:
+def plan_sweep(loaded: LoadedSweep, *, accept_changed_data: bool = False) -> SweepPlan:
     """Check data, resources, tracking and database, and return what a sweep would do.
 
     Raises
@@ -55,7 +55,7 @@ def plan_sweep(loaded: LoadedSweep) -> SweepPlan:
         config_yaml=dump_stored(loaded.stored),
         data_lines=read_fold(config).report.lines(),
         resource_lines=_resource_lines(config),
-        storage_line=_storage_line(loaded),
+        storage_line=_storage_line(loaded, accept_changed_data),
         space_tree=space.tree(),
         space_size=space.describe_size(),
         samples=sample_points(config, space, SAMPLES),
@@ -104,7 +104,8 @@ def _resource_lines(config: SweepConfig) -> list[str]:
         return list(place(config.resources, nodes()).lines)
 
 
-def _storage_line(loaded: LoadedSweep) -> str:
-    what = check_study(loaded, manifest_of(loaded.config))
+def _storage_line(loaded: LoadedSweep, accept_changed_data: bool) -> str:
+    manifest = manifest_of(loaded.config)
+    what = check_study(loaded, manifest, accept_changed_data=accept_changed_data)
     study = loaded.config.study
     return f"study {study.name!r} {what}: {mask_url(study.storage)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from ray.tune.search import Searcher
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.search.asha import bracket_of, rung_counts
 from chemprop_hpo.hpo.search.book import Flight, TrialBook
+from chemprop_hpo.hpo.search.chains import reached_epoch
 from chemprop_hpo.hpo.search.driver_side import DriverSide
 from chemprop_hpo.hpo.search.reports import REPORT, TrialReport
 from chemprop_hpo.hpo.search.source import TrialSource
@@ -22,6 +24,12 @@ __all__ = ["StudySearcher"]
 log = logging.getLogger(__name__)
 
 COMPLETE_REASONS = frozenset({"max_t", "early_stopping"})
+
+WORKER_DEATHS = 3
+"""How often the workers of a trial may die at one epoch; it may be what kills them."""
+
+ASK_AGAIN_S = 5.0
+"""How long to wait, when the budget is spent, before looking again for trials to take up."""
 
 
 class StudySearcher(DriverSide, Searcher):
@@ -63,6 +71,8 @@ class StudySearcher(DriverSide, Searcher):
         self._concurrency = concurrency
         self._stopped_by_asha = stopped_by_asha
         self._rungs = rung_counts(config.scheduler, config.max_epochs)
+        self._half_begun: Trial | None = None
+        self._ask_again_at = 0.0
         self.fatal: str | None = None
         """Why no trial can go on: no room for checkpoints. None as long as they can."""
 
@@ -70,32 +80,65 @@ class StudySearcher(DriverSide, Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Return a trial for a worker, ``None`` to wait, ``FINISHED`` at the end of the budget."""
-        if len(self._book.flights) >= self._concurrency or self.fatal:
+        if self.fatal:
             return None
-        trial = self._source.next_trial()
+        for flight in self._book.flights.values():
+            if flight.needs_worker:
+                self._book.begin_again(flight, trial_id)
+                return self._task(flight)
+        if len(self._book.flights) >= self._concurrency or not self._book.writer.may_ask():
+            return None
+        try:
+            answer = self._next(trial_id)
+        except Exception as error:
+            if not self._book.writer.excuse(error):
+                raise
+            return None
+        self._book.writer.note_success()
+        return answer
+
+    def _next(self, trial_id: str) -> Any:
+        if self._book.flights and time.monotonic() < self._ask_again_at:
+            return None
+        trial = self._half_begun or self._source.next_trial()
+        if trial is None and self._source.take_up_orphans():
+            trial = self._source.next_trial()
         if trial is None:
-            return Searcher.FINISHED
+            # While this driver works, it takes up what other drivers may yet leave behind.
+            self._ask_again_at = time.monotonic() + ASK_AGAIN_S
+            return None if self._book.flights else Searcher.FINISHED
+        self._half_begun = trial  # the database may go away before all is suggested
         flight = self._flight(trial, trial_id)
-        head = self._config.with_params(flight.params).model.ffn_type
-        self._book.begin(flight, head)
+        self._half_begun = None
+        self._book.begin(flight)
         log.debug("trial %d begins: %s", flight.number, flight.params)
+        return self._task(flight)
+
+    def _task(self, flight: Flight) -> dict[str, Any]:
+        """Return what a worker is told of a trial."""
         return {
             "number": flight.number,
             "params": flight.params,
             "seed": flight.seed,
             "folder": flight.folder,
+            "reached": max(flight.reached, flight.last.epoch),
         }
 
     def _flight(self, trial: Trial, ray_id: str) -> Flight:
         given = trial.user_attrs
+        folder = given.get("checkpoint", f"trials/{trial.number:05d}")
+        continues = given.get("continues")
+        params = self._space.suggest(trial)
         return Flight(
             trial=trial,
             ray_id=ray_id,
-            params=self._space.suggest(trial),
+            params=params,
+            head=self._config.with_params(params).model.ffn_type,
             seed=given.get("seed", self._config.seed + trial.number),
             bracket=given.get("bracket", self._bracket(trial.number)),
-            folder=given.get("checkpoint", f"trials/{trial.number:05d}"),
-            continues=given.get("continues"),
+            folder=folder,
+            continues=continues,
+            reached=0 if continues is None else reached_epoch(trial.study, folder),
         )
 
     def _bracket(self, number: int) -> int:
@@ -113,13 +156,15 @@ class StudySearcher(DriverSide, Searcher):
     ) -> None:
         """Write down how a trial ended, where the worker or ASHA ended it.
 
-        A trial whose worker failed is ended by `fail`, which knows the exception.
+        A trial whose worker failed is left to `worker_failed`, which knows why.
         """
         flight = self._book.flights.get(trial_id)
         if error or flight is None or result is None or REPORT not in result:
             return
         report: TrialReport = result[REPORT]
         self._book.report(flight, report)
+        if trial_id not in self._book.flights:
+            return  # the report found it taken by another driver
         if report.stop_reason is not None:
             self._ended_by_itself(flight, report)
         elif self._stopped_by_asha(trial_id):
@@ -128,18 +173,40 @@ class StudySearcher(DriverSide, Searcher):
             # A study resumed with a lower `max_t`: its checkpoints may be beyond it.
             self._book.end(flight, TrialState.COMPLETE, "max_t")
 
-    def fail(self, trial_id: str, error: str) -> None:
-        """Write down a trial whose worker failed for good."""
-        if flight := self._book.flights.get(trial_id):
-            self._book.end(flight, TrialState.FAIL, "error", error)
+    def worker_failed(self, trial_id: str, error: str, *, out_of_memory: bool) -> None:
+        """Give a trial whose worker died another one, or end it.
+
+        Parameters
+        ----------
+        trial_id : str
+            Ray's id.
+        error : str
+            What Ray says of the worker.
+        out_of_memory : bool
+            Whether Ray killed it since the machine ran out of memory.
+        """
+        flight = self._book.flights.get(trial_id)
+        if flight is None:
+            return
+        flight.deaths += 1
+        if out_of_memory:
+            self._book.end(flight, TrialState.PRUNED, "oom", error)
+        elif flight.deaths > WORKER_DEATHS:
+            text = f"its worker died {flight.deaths} times without a new epoch: {error}"
+            self._book.end(flight, TrialState.FAIL, "error", text)
+        else:
+            log.warning("trial %d has lost its worker and gets another: %s", flight.number, error)
+            flight.needs_worker = True
+
+    def has_ended(self, trial_id: str) -> bool:
+        """Whether a trial that Tune still runs has ended in the study: another driver took it."""
+        return trial_id not in self._book.flights
 
     def _ended_by_itself(self, flight: Flight, report: TrialReport) -> None:
         reason = report.stop_reason or "error"
         if reason in COMPLETE_REASONS:
             self._book.end(flight, TrialState.COMPLETE, reason)
         elif reason == "oom":
-            # TPE never reads failed trials; a pruned one with a violated constraint it avoids.
-            flight.trial.set_constraint("memory", 1.0)
             self._book.end(flight, TrialState.PRUNED, reason, report.error)
         elif reason == "disk_full":
             self.fatal = report.error or "no room for a checkpoint"

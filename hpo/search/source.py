@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from optuna import Study
@@ -9,9 +10,18 @@ from optuna.trial import Trial, TrialState
 
 from chemprop_hpo.configs.schema import Value
 from chemprop_hpo.storage.database import Database
-from chemprop_hpo.storage.ownership import Driver, claim_slot, release_slot
+from chemprop_hpo.storage.ownership import (
+    Driver,
+    claim_slot,
+    continue_trial,
+    mend_continuations,
+    orphans,
+    release_stale_slots,
+)
 
 __all__ = ["TrialSource"]
+
+log = logging.getLogger(__name__)
 
 
 class TrialSource:
@@ -46,49 +56,74 @@ class TrialSource:
     ) -> None:
         self._db = db
         self._study = study
+        self._study_id = db.study_id(study)
         self._driver = driver
         self._total = total
         self._presets = presets
-        self._spare: int | None = None
+        self._used: set[int] = set()
+        self._handed_out: set[int] = set()
+        self._in_doubt = False
 
     def next_trial(self) -> Trial | None:
-        """Return a trial that is now this driver's, or ``None`` when the budget is spent."""
-        while True:
-            if waiting := self._take_waiting():
-                return waiting
-            slot = self._claim()
-            if slot is None:
-                return None
-            if slot >= len(self._presets):
-                return self._sampled(slot)
-            self._study.enqueue_trial(dict(self._presets[slot]), user_attrs={"slot": slot})
+        """Return a trial that is now this driver's, or ``None`` when the budget is spent.
 
-    def close(self) -> None:
-        """Give back a slot that was claimed and not used."""
-        if self._spare is not None:
-            release_slot(self._db, self._db.study_id(self._study), self._spare)
-            self._spare = None
+        It may be called again after the database went away in the midst of it: nothing is
+        taken twice or lost.
+        """
+        lost = self._find_lost() if self._in_doubt else None
+        self._in_doubt = True
+        trial = self._opened(lost) if lost is not None else self._next()
+        self._in_doubt = False
+        if trial is not None:
+            self._handed_out.add(trial.number)
+        return trial
+
+    def take_up_orphans(self) -> bool:
+        """Let trials of dead drivers wait to be continued; return whether anything was found."""
+        found = bool(mend_continuations(self._db, self._study, self._driver.id))
+        for orphan in orphans(self._db, self._study):
+            log.warning("trial %d has lost its driver and is continued", orphan.number)
+            continue_trial(self._db, self._study, orphan, self._driver.id, "orphaned")
+            found = True
+        return bool(release_stale_slots(self._db, self._study)) or found
+
+    def _next(self) -> Trial | None:
+        if waiting := self._take_waiting():
+            return waiting
+        slot = claim_slot(self._db, self._study_id, self._driver.id, self._total, self._used)
+        if slot is None:
+            return None
+        trial = self._begin(slot)
+        self._used.add(slot)
+        return trial
 
     def _take_waiting(self) -> Trial | None:
-        storage = self._db.storage
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             if frozen.user_attrs.get("slot", 0) >= self._total:
                 continue
-            if storage.set_trial_state_values(frozen._trial_id, state=TrialState.RUNNING):
-                return Trial(self._study, frozen._trial_id)
+            if self._db.storage.take_waiting(frozen._trial_id, self._driver.id):
+                return self._opened(frozen._trial_id)
         return None
 
-    def _claim(self) -> int | None:
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            return spare
-        study_id = self._db.study_id(self._study)
-        return claim_slot(self._db, study_id, self._driver.id, self._total)
+    def _begin(self, slot: int) -> Trial:
+        """Return a new trial: a preset point, or the sampler's."""
+        preset = self._presets[slot] if slot < len(self._presets) else None
+        signed = {"driver": self._driver.id, "slot": slot}
+        return self._opened(self._db.storage.create_running_trial(self._study_id, signed, preset))
 
-    def _sampled(self, slot: int) -> Trial:
-        trial = self._study.ask()
-        if "slot" in trial.user_attrs:  # another driver enqueued it a moment ago: it has its own
-            self._spare = slot
-        else:
-            trial.set_user_attr("slot", slot)
-        return trial
+    def _opened(self, trial_id: int) -> Trial:
+        # As `study.ask` does: the sampler must see what other drivers added since, and Optuna's
+        # cache the trial that was made beside it.
+        self._study._thread_local.cached_all_trials = None
+        self._study.get_trials(deepcopy=False)
+        return Trial(self._study, trial_id)
+
+    def _find_lost(self) -> int | None:
+        """Find what was done although the answer never came: slots used, a trial taken."""
+        trials = self._study.get_trials(deepcopy=False)
+        self._used |= {t.user_attrs["slot"] for t in trials if "slot" in t.user_attrs}
+        for trial in trials:
+            mine = trial.user_attrs.get("driver") == self._driver.id
+            if mine and trial.state == TrialState.RUNNING and trial.number not in self._handed_out:
+                return int(trial._trial_id)
+        return None

@@ -1,8 +1,7 @@
-"""What the driver does between Tune's events: beat, tell the observers, settle failed workers."""
+"""What the driver does between Tune's events: deliver, tell the observers, hear of dead workers."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from ray.tune import Callback
 from chemprop_hpo.hpo.events import Audience
 from chemprop_hpo.hpo.search.driver_side import DriverSide
 from chemprop_hpo.hpo.search.searcher import StudySearcher
-from chemprop_hpo.storage.ownership import BEAT_EVERY_S, Driver
+from chemprop_hpo.hpo.search.writer import StudyWriter
+from chemprop_hpo.hpo.trial.failures import is_host_memory_kill
 
 __all__ = ["SweepCallback"]
 
@@ -26,8 +26,8 @@ class SweepCallback(DriverSide, Callback):
     ----------
     searcher : StudySearcher
         Told of trials whose worker failed.
-    driver : Driver
-        Beats while the loop turns.
+    writer : StudyWriter
+        Delivers what waits for the database as the loop turns.
     audience : Audience
         Ticked.
     tidy : callable
@@ -37,21 +37,18 @@ class SweepCallback(DriverSide, Callback):
     def __init__(
         self,
         searcher: StudySearcher,
-        driver: Driver,
+        writer: StudyWriter,
         audience: Audience,
         tidy: Callable[[], None],
     ) -> None:
         self._searcher = searcher
-        self._driver = driver
+        self._writer = writer
         self._audience = audience
         self._tidy = tidy
-        self._beaten_at = time.monotonic()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Beat and tick."""
-        if time.monotonic() - self._beaten_at >= BEAT_EVERY_S:
-            self._driver.beat()
-            self._beaten_at = time.monotonic()
+        """Deliver and tick."""
+        self._writer.flush()
         self._audience.tell(lambda observer: observer.tick())
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -59,13 +56,13 @@ class SweepCallback(DriverSide, Callback):
         self._tidy()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Write down why a worker failed for good."""
-        self._searcher.fail(trial.trial_id, _why(trial))
+        """Say why a worker failed."""
+        text = _what_ray_wrote(trial)
+        why = text.splitlines()[-1][:LONGEST_ERROR] if text else "its worker process died"
+        self._searcher.worker_failed(trial.trial_id, why, out_of_memory=is_host_memory_kill(text))
         self._tidy()
 
 
-def _why(trial: Any) -> str:
-    """Return the last line of what Ray wrote about a failed worker."""
+def _what_ray_wrote(trial: Any) -> str:
     written = Path(trial.error_file) if trial.error_file else None
-    text = written.read_text().strip() if written and written.exists() else ""
-    return text.splitlines()[-1][:LONGEST_ERROR] if text else "its worker process died"
+    return written.read_text().strip() if written and written.exists() else ""

@@ -8,6 +8,7 @@ from typing import Any
 
 from ray.tune import Stopper
 
+from chemprop_hpo.configs.errors import ChempropHpoError
 from chemprop_hpo.hpo.search.driver_side import DriverSide
 from chemprop_hpo.hpo.trial.interrupts import Interrupts
 
@@ -15,16 +16,18 @@ __all__ = ["EarlyEnd"]
 
 
 class EarlyEnd(DriverSide, Stopper):
-    """Tells Tune to stop all trials.
+    """Tells Tune to stop all trials, or one that is no longer this driver's.
 
     Parameters
     ----------
     interrupts : Interrupts
         Whether a signal came.
-    failed : callable
-        Whether the sweep cannot go on.
+    find_failure : callable
+        Returns why the sweep cannot go on, or None if it can.
     time_budget_s : float or None
         Seconds that the sweep may run, from now.
+    has_ended : callable
+        Whether the trial of a Ray id has ended in the study, whatever Tune thinks.
     on_end : callable
         Called once with the reason, before any trial is stopped.
     """
@@ -32,20 +35,24 @@ class EarlyEnd(DriverSide, Stopper):
     def __init__(
         self,
         interrupts: Interrupts,
-        failed: Callable[[], bool],
+        find_failure: Callable[[], ChempropHpoError | None],
         time_budget_s: float | None,
+        has_ended: Callable[[str], bool],
         on_end: Callable[[str], None],
     ) -> None:
         self._interrupts = interrupts
-        self._failed = failed
+        self._find_failure = find_failure
+        self._has_ended = has_ended
         self._on_end = on_end
         self.reason: str | None = None
         """Why all trials were stopped: ``interrupted``, ``failed``, ``time_budget``, or None."""
+        self.failure: ChempropHpoError | None = None
+        """Why the sweep could not go on."""
         self._deadline = None if time_budget_s is None else time.monotonic() + time_budget_s
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Stop no single trial."""
-        return False
+        """Whether one trial must stop: another driver goes on with it."""
+        return self._has_ended(trial_id)
 
     def stop_all(self) -> bool:
         """Whether the sweep must end now."""
@@ -58,7 +65,8 @@ class EarlyEnd(DriverSide, Stopper):
     def _reason_now(self) -> str | None:
         if self._interrupts.received is not None:
             return "interrupted"
-        if self._failed():
+        self.failure = self._find_failure()
+        if self.failure is not None:
             return "failed"
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return "time_budget"

@@ -19,10 +19,7 @@ from chemprop_hpo.hpo.trial.callback import SweepCallback
 from chemprop_hpo.hpo.trial.ending import EarlyEnd
 from chemprop_hpo.hpo.trial.trainable import TrialJob, TrialTrainable
 
-__all__ = ["WORKER_DEATHS", "tune_trials"]
-
-WORKER_DEATHS = 3
-"""How often the worker of one trial may die before the trial counts as failed."""
+__all__ = ["tune_trials"]
 
 
 def tune_trials(
@@ -74,7 +71,9 @@ def tune_trials(
             storage_path=str(folder),
             stop=end,
             callbacks=[callback],
-            failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
+            # Tune would try again only where the worker had started. The searcher hands a trial
+            # whose worker died out once more, whenever that was.
+            failure_config=tune.FailureConfig(max_failures=0),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chemprop_hpo.configs.errors import UsageError
+from chemprop_hpo.hpo.chemistry.checkpoints import write_atomically
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
 from chemprop_hpo.storage.trials import FoldersInUse
 
@@ -37,7 +38,7 @@ def claim_folder(folder: Path, study: str, created: float, storage: str) -> None
     mark = folder / MARK
     if not mark.exists():
         owner = {"study": study, "created": created, "storage": storage}
-        mark.write_text(json.dumps(owner))
+        write_atomically(mark, json.dumps(owner).encode())
 
 
 def refuse_foreign(folder: Path, study: str, created: float | None) -> None:

@@ -1,0 +1,230 @@
+"""What becomes of trials whose workers die, and of all that happens while the database is away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+
+from chemprop_hpo.hpo.search import source
+from chemprop_hpo.hpo.search.searcher import WORKER_DEATHS
+from chemprop_hpo.storage import slots
+from chemprop_hpo.storage.ownership import Driver, continue_trial, orphans
+from tests.hpo.scripted import EARLY, GOOD
+from tests.hpo.search.driving import Driving, lost_answer
+
+
+@pytest.fixture
+def driving(ready_url: str, tmp_path: Path) -> Iterator[Driving]:
+    driving = Driving(ready_url, tmp_path, [GOOD, EARLY])
+    yield driving
+    driving.db.close()
+
+
+def death(driving: Driving, ray_id: str, *, out_of_memory: bool = False) -> None:
+    # As Tune tells it: first the searcher, then the callback, which knows why.
+    driving.searcher.on_trial_complete(ray_id, error=True)
+    driving.searcher.worker_failed(ray_id, "The actor died", out_of_memory=out_of_memory)
+
+
+class TestDeadWorkers:
+    def test_a_trial_whose_worker_died_is_handed_out_again(self, driving: Driving) -> None:
+        first = driving.searcher.suggest("a")
+        driving.reports("a", 1)
+        driving.reports("a", 2)
+        death(driving, "a")
+        again = driving.searcher.suggest("b")
+        assert again == first | {"reached": 2}
+        driving.reports("b", 2)  # its checkpoint's own epoch, known already
+        driving.reports("b", 3, stop_reason="early_stopping")
+        (trial,) = driving.trials()
+        assert trial.state == TrialState.COMPLETE
+        assert sorted(trial.intermediate_values) == [1, 2, 3]
+        assert trial.user_attrs["ray_trial_id"] == "b"
+
+    def test_a_worker_that_died_before_its_first_epoch_costs_nothing(
+        self, driving: Driving
+    ) -> None:
+        first = driving.searcher.suggest("a")
+        death(driving, "a")
+        assert driving.searcher.suggest("b") == first
+
+    def test_a_configuration_that_kills_every_worker_fails_with_its_reason(
+        self, driving: Driving
+    ) -> None:
+        for i in range(WORKER_DEATHS + 1):
+            assert driving.searcher.suggest(f"{i}")["number"] == 0
+            death(driving, f"{i}")
+        (trial,) = driving.trials()
+        assert trial.state == TrialState.FAIL
+        assert trial.user_attrs["stop_reason"] == "error"
+        assert "The actor died" in trial.user_attrs["error"]
+        assert driving.searcher.suggest("next")["number"] == 1
+
+    def test_deaths_count_since_the_last_new_epoch(self, driving: Driving) -> None:
+        for i in range(2 * WORKER_DEATHS):
+            assert driving.searcher.suggest(f"{i}")["number"] == 0
+            driving.reports(f"{i}", i + 1)
+            death(driving, f"{i}")
+        assert [t.state for t in driving.trials()] == [TrialState.RUNNING]
+
+    def test_a_worker_killed_for_memory_ends_its_trial_as_out_of_memory(
+        self, driving: Driving
+    ) -> None:
+        driving.searcher.suggest("a")
+        death(driving, "a", out_of_memory=True)
+        (trial,) = driving.trials()
+        assert trial.state == TrialState.PRUNED
+        assert trial.user_attrs["stop_reason"] == "oom"
+        assert max(trial.constraints.values()) > 0
+
+
+class TestOutages:
+    def test_what_is_reported_meanwhile_arrives_afterwards(self, driving: Driving) -> None:
+        driving.searcher.suggest("a")
+        driving.reports("a", 1, 0.9)
+        with driving.outage():
+            driving.reports("a", 2, 0.8)
+            driving.reports("a", 3, 0.7, stop_reason="max_t", final={"val_loss": 0.7})
+            assert driving.searcher.suggest("b") is None
+        assert driving.writer.flush()
+        (trial,) = driving.trials()
+        assert trial.state == TrialState.COMPLETE
+        assert trial.value == 0.7
+        assert trial.intermediate_values == {1: 0.9, 2: 0.8, 3: 0.7}
+        assert trial.user_attrs["metrics"] == {"val_loss": 0.7}
+        assert driving.searcher.suggest("b")["number"] == 1
+
+    def test_a_worker_that_dies_meanwhile_is_replaced(self, driving: Driving) -> None:
+        first = driving.searcher.suggest("a")
+        with driving.outage():
+            death(driving, "a")
+            assert driving.searcher.suggest("b") == first
+
+    @pytest.mark.parametrize("at", range(1, 40))
+    def test_no_trial_is_lost_or_doubled_wherever_it_begins(
+        self, ready_sqlite_url: str, tmp_path: Path, at: int
+    ) -> None:
+        driving = Driving(ready_sqlite_url, tmp_path, [GOOD], num_samples=2)
+        seen = 0
+
+        def refuse_once(*_: Any) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == at:
+                raise OperationalError("", {}, ConnectionResetError("connection reset"))
+
+        event.listen(driving.db.engine, "before_cursor_execute", refuse_once)
+        given = []
+        for _ in range(6):
+            driving.writer._next_attempt = 0.0
+            given.append(driving.searcher.suggest(f"ray-{len(given)}"))
+        event.remove(driving.db.engine, "before_cursor_execute", refuse_once)
+        assert [task["number"] for task in given if task] == [0, 1]
+        assert driving.writer.flush()
+        trials = driving.trials()
+        assert [t.user_attrs["slot"] for t in trials] == [0, 1]
+        assert {t.user_attrs["driver"] for t in trials} == {driving.driver.id}
+        assert all("checkpoint" in t.user_attrs for t in trials)
+        driving.db.close()
+
+    def test_an_answer_that_is_lost_creates_no_second_trial(self, driving: Driving) -> None:
+        with lost_answer(driving.db.storage, "create_running_trial"):
+            assert driving.searcher.suggest("a") is None
+        driving.writer._next_attempt = 0.0
+        assert driving.searcher.suggest("b")["number"] == 0
+        assert len(driving.trials()) == 1
+
+    def test_an_answer_that_is_lost_takes_a_waiting_trial_once(self, driving: Driving) -> None:
+        driving.searcher.suggest("a")
+        driving.reports("a", 1)
+        driving.flights._settle("interrupted")
+        with lost_answer(driving.db.storage, "take_waiting"):
+            assert driving.searcher.suggest("b") is None
+        driving.writer._next_attempt = 0.0
+        task = driving.searcher.suggest("c")
+        assert (task["number"], task["reached"]) == (1, 1)
+
+    def test_an_answer_that_is_lost_claims_no_second_slot(self, driving: Driving) -> None:
+        with lost_answer(source, "claim_slot"):
+            assert driving.searcher.suggest("a") is None
+        driving.writer._next_attempt = 0.0
+        driving.searcher.suggest("b")
+        assert list(slots.claimed_slots(driving.db, driving.db.study_id(driving.study))) == [0]
+
+    def test_an_end_told_twice_is_told_once(self, driving: Driving) -> None:
+        driving.searcher.suggest("a")
+        with lost_answer(driving.study, "tell"):
+            driving.reports("a", 1, 0.5, stop_reason="max_t")
+        driving.writer._next_attempt = 0.0
+        assert driving.writer.flush()
+        (trial,) = driving.trials()
+        assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
+
+
+class TestOtherDrivers:
+    def test_a_driver_that_was_taken_for_dead_lets_go_of_its_trial(self, driving: Driving) -> None:
+        driving.searcher.suggest("a")
+        driving.reports("a", 1)
+        (running,) = driving.trials()
+        other = Driver.register(driving.db, driving.study)
+        continue_trial(driving.db, driving.study, running, other.id, "orphaned")
+        before = driving.trials()
+        assert not driving.searcher.has_ended("a")
+        driving.reports("a", 2)
+        assert driving.searcher.has_ended("a")
+        driving.reports("a", 3, stop_reason="max_t")
+        assert driving.trials() == before
+
+    def test_a_trial_taken_in_its_last_epoch_ends_once(self, driving: Driving) -> None:
+        driving.searcher.suggest("a")
+        driving.reports("a", 1)
+        (running,) = driving.trials()
+        other = Driver.register(driving.db, driving.study)
+        continue_trial(driving.db, driving.study, running, other.id, "orphaned")
+        driving.reports("a", 2, stop_reason="max_t")
+        assert [t.state for t in driving.trials()] == [TrialState.FAIL, TrialState.WAITING]
+        assert driving.searcher.has_ended("a")
+
+    def test_the_last_driver_takes_up_what_a_dead_one_left(
+        self, ready_url: str, tmp_path: Path
+    ) -> None:
+        dead = Driving(ready_url, tmp_path, [GOOD], num_samples=1)
+        dead.searcher.suggest("a")
+        dead.reports("a", 1)
+        driving = Driving(ready_url, tmp_path, [GOOD], num_samples=1)
+        assert driving.searcher.suggest("b") == Searcher.FINISHED  # it still works on it
+        dead.driver.leave()
+        task = driving.searcher.suggest("c")
+        assert (task["number"], task["reached"], task["folder"]) == (1, 1, "trials/00000")
+        assert orphans(driving.db, driving.study) == []
+        for each in (dead, driving):
+            each.db.close()
+
+
+def test_a_checkpoint_ahead_of_the_study_brings_the_missing_epochs(driving: Driving) -> None:
+    driving.searcher.suggest("a")
+    driving.reports("a", 1, 0.9)
+    driving.flights._settle("interrupted")
+    assert driving.searcher.suggest("b")["reached"] == 1
+    driving.reports("b", 4, 0.6, curve=(0.9, 0.8, 0.7, 0.6), resumed_from=4)
+    continuation = driving.trials()[1]
+    assert continuation.intermediate_values == {2: 0.8, 3: 0.7, 4: 0.6}
+    assert continuation.user_attrs["first_epoch"] == 2
+    assert continuation.user_attrs["resumed_from"] == 4
+
+
+def test_a_checkpoint_behind_the_study_repeats_its_own_epoch(driving: Driving) -> None:
+    driving.searcher.suggest("a")
+    for epoch in (1, 2, 3):
+        driving.reports("a", epoch, 1.0 - epoch / 10)
+    driving.flights._settle("interrupted")
+    driving.searcher.suggest("b")
+    driving.reports("b", 2, 0.8, curve=(0.9, 0.8), resumed_from=2)
+    assert driving.trials()[1].intermediate_values == {2: 0.8}
