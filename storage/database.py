@@ -43,6 +43,7 @@ class Database:
     def __init__(self, storage: OptunaStorage, masked_url: str) -> None:
         self.storage = storage
         self.masked_url = masked_url
+        self._back_at = 0.0
 
     @property
     def engine(self) -> Engine:
@@ -56,6 +57,18 @@ class Database:
         with self.engine.connect() as connection:
             query = text("SELECT extract(epoch FROM clock_timestamp())::float8")
             return float(connection.execute(query).scalar_one())
+
+    def up_since(self) -> float:
+        """Return since when the database can be used, as far as is known, by the same clock."""
+        if is_sqlite(self.engine.url):
+            return self._back_at
+        with self.engine.connect() as connection:
+            query = text("SELECT extract(epoch FROM pg_postmaster_start_time())::float8")
+            return max(self._back_at, float(connection.execute(query).scalar_one()))
+
+    def note_return(self) -> None:
+        """Remember that the database was away for this process, and is back."""
+        self._back_at = self.now()
 
     def study_id(self, study: optuna.Study) -> int:
         """Return the number under which the study's rows are kept."""

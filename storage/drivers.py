@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -19,8 +20,10 @@ from chemprop_hpo.storage.tables import drivers
 __all__ = [
     "BEAT_EVERY_S",
     "DEAD_AFTER_S",
+    "LONGEST_OUTAGE_S",
     "Driver",
     "DriverRow",
+    "Roster",
     "all_drivers",
     "is_dead",
     "live_drivers",
@@ -28,6 +31,8 @@ __all__ = [
 
 BEAT_EVERY_S = 10.0
 DEAD_AFTER_S = 60.0
+LONGEST_OUTAGE_S = 3600.0
+"""After a longer absence of the database no driver is expected to be still there."""
 
 
 @dataclass(frozen=True)
@@ -92,21 +97,45 @@ class Driver:
             return connection.execute(statement).rowcount == 1
 
 
-def all_drivers(db: Database, study: optuna.Study) -> dict[str, DriverRow]:
+@dataclass(frozen=True)
+class Roster:
+    """Every driver that ever worked on a study, as they stood at one moment."""
+
+    rows: Mapping[str, DriverRow]
+    """By their ids, the oldest first."""
+    now: float
+    up_since: float
+
+    @classmethod
+    def of(cls, db: Database, study: optuna.Study) -> Roster:
+        """Read the drivers of ``study``."""
+        now, up_since = db.now(), db.up_since()
+        query = select(drivers).where(drivers.c.study_id == db.study_id(study))
+        with db.engine.connect() as connection:
+            rows = connection.execute(query.order_by(drivers.c.started_at)).mappings()
+            return cls({row["id"]: DriverRow(**row) for row in rows}, now, up_since)
+
+    def live(self) -> list[DriverRow]:
+        """Return the drivers at work."""
+        return [row for row in self.rows.values() if not is_dead(row, self.now, self.up_since)]
+
+    def is_gone(self, driver_id: str) -> bool:
+        """Whether a driver is dead, or unknown."""
+        row = self.rows.get(driver_id)
+        return row is None or is_dead(row, self.now, self.up_since)
+
+
+def all_drivers(db: Database, study: optuna.Study) -> Mapping[str, DriverRow]:
     """Return every driver that ever worked on ``study``, by its id, the oldest first."""
-    query = select(drivers).where(drivers.c.study_id == db.study_id(study))
-    with db.engine.connect() as connection:
-        rows = connection.execute(query.order_by(drivers.c.started_at)).mappings()
-        return {row["id"]: DriverRow(**row) for row in rows}
+    return Roster.of(db, study).rows
 
 
 def live_drivers(db: Database, study: optuna.Study) -> list[DriverRow]:
     """Return the drivers that work on ``study`` now."""
-    now = db.now()
-    return [row for row in all_drivers(db, study).values() if not is_dead(row, now)]
+    return Roster.of(db, study).live()
 
 
-def is_dead(row: DriverRow, now: float) -> bool:
+def is_dead(row: DriverRow, now: float, up_since: float = 0.0) -> bool:
     """Whether a driver is gone: it left, its beat is old, or its process ended on this machine.
 
     Parameters
@@ -115,11 +144,19 @@ def is_dead(row: DriverRow, now: float) -> bool:
         What it wrote.
     now : float
         The database's time, from `Database.now`.
+    up_since : float
+        When the database came back, from `Database.up_since`: while it was away nobody could
+        beat, so whoever beat until then has time to do so again.
     """
-    if row.left_at is not None or now - row.beat_at > DEAD_AFTER_S:
+    if row.left_at is not None or now - _heard_of_at(row, up_since) > DEAD_AFTER_S:
         return True
     here = row.host == socket.gethostname() and row.boot_id == _boot_id()
     return here and _process_start(row.pid) != row.pid_started
+
+
+def _heard_of_at(row: DriverRow, up_since: float) -> float:
+    was_at_work = up_since - row.beat_at < LONGEST_OUTAGE_S
+    return max(row.beat_at, up_since) if was_at_work else row.beat_at
 
 
 @functools.cache

@@ -13,12 +13,18 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import StudyModel, TrialModel, TrialUserAttributeModel
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import URL, select, text
+from sqlalchemy import URL, insert, select, text
 from sqlalchemy.orm import Session, aliased
 
+from chemprop_hpo.configs.errors import StorageError
 from chemprop_hpo.storage.locations import engine_options
+from chemprop_hpo.storage.tables import slots
 
-__all__ = ["OptunaStorage"]
+__all__ = ["OptunaStorage", "SlotLostError"]
+
+
+class SlotLostError(StorageError):
+    """A slot that was given to another driver while this one was asleep or cut off."""
 
 
 class OptunaStorage(RDBStorage):
@@ -71,6 +77,11 @@ class OptunaStorage(RDBStorage):
             What the trial says of itself from its first moment on.
         fixed_params : mapping, optional
             Hyperparameters that are set, and not the sampler's to choose.
+
+        Raises
+        ------
+        SlotLostError
+            The slot is another driver's by now.
         """
         template = create_trial(
             state=TrialState.RUNNING,
@@ -79,8 +90,10 @@ class OptunaStorage(RDBStorage):
         )
         with self.transaction() as session:
             self.hold_study(session, study_id)
-            begun = _find_begun(session, study_id, user_attrs)
-            return self.add_trial(session, study_id, template).trial_id if begun is None else begun
+            if (begun := _find_begun(session, study_id, user_attrs)) is not None:
+                return begun
+            _hold_claim(session, study_id, user_attrs)
+            return int(self.add_trial(session, study_id, template).trial_id)
 
     def take_waiting(self, trial_id: int, driver_id: str) -> bool:
         """Start a waiting trial and sign it as the driver's, unless another was quicker.
@@ -135,6 +148,23 @@ class OptunaStorage(RDBStorage):
             self._set_trial_attr_without_commit(
                 session, TrialUserAttributeModel, trial_id, key, value
             )
+
+    def has_trial_in_slot(self, session: Session, study_id: int, slot: int) -> bool:
+        """Whether any trial refers to a slot of the budget."""
+        in_slot = select(TrialModel.trial_id).where(
+            TrialModel.study_id == study_id, _user_attr_is("slot", slot)
+        )
+        return session.scalar(in_slot.limit(1)) is not None
+
+    def freeze(self, row: Any) -> FrozenTrial:
+        """Return what a trial's row, and all that belongs to it, says now."""
+        return self._build_frozen_trial_from_trial_model(row)
+
+    def fail(self, session: Session, row: Any, **user_attrs: Any) -> None:
+        """End a trial that is held and not finished, with its last attributes."""
+        self.write_user_attrs(session, row.trial_id, user_attrs)
+        row.state = TrialState.FAIL
+        row.datetime_complete = datetime.now()
 
     def _begin_to_write(self, session: Session) -> None:
         # SQLite knows no SELECT ... FOR UPDATE: what was read could change before it is written.
@@ -193,11 +223,28 @@ class OptunaStorage(RDBStorage):
 
 
 def _find_begun(session: Session, study_id: int, user_attrs: Mapping[str, Any]) -> int | None:
-    """Return the trial with which the same driver took up the same slot."""
-    if not {"driver", "slot"} <= user_attrs.keys():
+    """Return the trial with which the same driver has taken up the same slot."""
+    if not user_attrs.keys() >= {"driver", "slot"}:
         return None
     same = [_user_attr_is(key, user_attrs[key]) for key in ("driver", "slot")]
     return session.scalar(select(TrialModel.trial_id).where(TrialModel.study_id == study_id, *same))
+
+
+def _hold_claim(session: Session, study_id: int, user_attrs: Mapping[str, Any]) -> None:
+    """Make sure that the slot stays the driver's, which slept since it claimed it, perhaps."""
+    if not user_attrs.keys() >= {"driver", "slot"}:
+        return
+    slot, driver_id = user_attrs["slot"], user_attrs["driver"]
+    claim = select(slots.c.driver_id).where(slots.c.study_id == study_id, slots.c.slot == slot)
+    owner = session.scalar(claim.with_for_update())
+    if owner is None:
+        values = {"study_id": study_id, "slot": slot, "driver_id": driver_id}
+        session.execute(insert(slots).values(values))
+    elif owner != driver_id:
+        raise SlotLostError(
+            f"place {slot} of the budget went to another driver while this one was away; "
+            "run the same command again"
+        )
 
 
 def _user_attr_is(key: str, value: Any) -> Any:

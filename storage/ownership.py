@@ -8,13 +8,13 @@ from chemprop_hpo.storage.continuations import (
     continue_trial,
     mend_continuations,
     orphans,
-    taken_trials,
 )
 from chemprop_hpo.storage.drivers import (
     BEAT_EVERY_S,
     DEAD_AFTER_S,
     Driver,
     DriverRow,
+    Roster,
     all_drivers,
     is_dead,
     live_drivers,
@@ -32,6 +32,7 @@ __all__ = [
     "MAX_RETRIES",
     "Driver",
     "DriverRow",
+    "Roster",
     "StopReason",
     "all_drivers",
     "claim_slot",
@@ -43,5 +44,4 @@ __all__ = [
     "orphans",
     "release_slot",
     "release_stale_slots",
-    "taken_trials",
 ]

@@ -11,7 +11,7 @@ from typing import Self
 import optuna
 
 from chemprop_hpo.configs.secrets import mask_text
-from chemprop_hpo.storage.drivers import BEAT_EVERY_S, Driver, live_drivers
+from chemprop_hpo.storage.drivers import BEAT_EVERY_S, DEAD_AFTER_S, Driver, live_drivers
 from chemprop_hpo.storage.outages import is_outage
 
 __all__ = ["Pulse"]
@@ -19,6 +19,7 @@ __all__ = ["Pulse"]
 log = logging.getLogger(__name__)
 
 _TRY_AGAIN_EVERY_S = 1.0
+_LONG_SILENCE_S = DEAD_AFTER_S / 2
 _LEAVE_WITHIN_S = 1.0
 
 
@@ -42,6 +43,7 @@ class Pulse:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="chemprop-hpo-pulse", daemon=True)
         self._beaten_at = time.monotonic()
+        self._beaten_by_the_clock = time.time()
         self._alone = False
         self._deleted = False
 
@@ -90,9 +92,12 @@ class Pulse:
         return BEAT_EVERY_S
 
     def _beat(self) -> None:
-        began = time.monotonic()
+        began, clock = time.monotonic(), time.time()
         self._deleted = not self._driver.beat()
-        self._beaten_at = began
+        if clock - self._beaten_by_the_clock > _LONG_SILENCE_S:
+            # The database was away, or this machine asleep: other drivers may have been so too.
+            self._driver.db.note_return()
+        self._beaten_at, self._beaten_by_the_clock = began, clock
         if not self._deleted:
             others = live_drivers(self._driver.db, self._study)
             self._alone = all(row.id == self._driver.id for row in others)

@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from chemprop_hpo.storage.database import Database
-from chemprop_hpo.storage.drivers import all_drivers, is_dead
+from chemprop_hpo.storage.drivers import Roster
 from chemprop_hpo.storage.tables import slots
 
 __all__ = ["claim_slot", "claimed_slots", "release_slot", "release_stale_slots"]
@@ -67,17 +67,14 @@ def release_slot(db: Database, study_id: int, slot: int) -> None:
 
 def release_stale_slots(db: Database, study: optuna.Study) -> list[int]:
     """Give back the slots that dead drivers claimed and no trial refers to; return them."""
-    study_id, now = db.study_id(study), db.now()
-    known = all_drivers(db, study)
-    # Claims before trials: a driver that is dead by now begins no trial in between.
+    study_id = db.study_id(study)
     claims = claimed_slots(db, study_id)
+    # After the claims: whoever has made one is among the drivers by now.
+    roster = Roster.of(db, study)
+    gone = {slot: owner for slot, owner in claims.items() if roster.is_gone(owner)}
     used = {trial.user_attrs.get("slot") for trial in study.get_trials(deepcopy=False)}
-    stale = [
-        slot
-        for slot, driver_id in claims.items()
-        if slot not in used and (driver_id not in known or is_dead(known[driver_id], now))
-    ]
-    return [slot for slot in stale if _release_from(db, study_id, slot, claims[slot])]
+    stale = [slot for slot in gone if slot not in used]
+    return [slot for slot in stale if _release_unused(db, study_id, slot, gone[slot])]
 
 
 def _forgotten(
@@ -103,10 +100,15 @@ def _insert(db: Database, study_id: int, driver_id: str, slot: int) -> bool:
     return True
 
 
-def _release_from(db: Database, study_id: int, slot: int, driver_id: str) -> bool:
-    """Delete one claim, unless another driver cleared it and claimed the slot anew."""
+def _release_unused(db: Database, study_id: int, slot: int, driver_id: str) -> bool:
+    """Delete one claim, unless its driver woke up and began a trial, or another has it by now."""
     claim = (
         (slots.c.study_id == study_id) & (slots.c.slot == slot) & (slots.c.driver_id == driver_id)
     )
-    with db.engine.begin() as connection:
-        return connection.execute(delete(slots).where(claim)).rowcount == 1
+    with db.storage.transaction() as session:
+        if session.scalar(select(slots.c.id).where(claim).with_for_update()) is None:
+            return False
+        if db.storage.has_trial_in_slot(session, study_id, slot):
+            return False
+        session.execute(delete(slots).where(claim))
+        return True

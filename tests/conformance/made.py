@@ -55,7 +55,8 @@ def begin(study: optuna.Study, driver: Driver, head: str = "branched") -> optuna
     return trial
 
 
-def age(db: Database, driver: Driver, seconds: float) -> None:
+def silence(db: Database, driver: Driver) -> None:
+    """Make a driver's last beat a day old."""
     with db.engine.begin() as connection:
-        old = update(tables.drivers).values(beat_at=db.now() - seconds)
+        old = update(tables.drivers).values(beat_at=db.now() - 86_400)
         connection.execute(old.where(tables.drivers.c.id == driver.id))

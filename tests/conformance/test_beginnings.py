@@ -6,13 +6,19 @@ import time
 from typing import Any
 
 import optuna
+import pytest
 from optuna.trial import Trial, TrialState
 
 from chemprop_hpo.storage.database import Database, open_database
-from chemprop_hpo.storage.optuna_storage import OptunaStorage
-from chemprop_hpo.storage.ownership import Driver
+from chemprop_hpo.storage.optuna_storage import OptunaStorage, SlotLostError
+from chemprop_hpo.storage.ownership import (
+    Driver,
+    claim_slot,
+    claimed_slots,
+    release_stale_slots,
+)
 from chemprop_hpo.storage.studies import open_study
-from tests.conformance.made import suggest
+from tests.conformance.made import silence, suggest
 from tests.conformance.processes import die, in_processes, killed
 
 
@@ -71,7 +77,7 @@ def test_a_trial_whose_creation_was_not_answered_is_found_and_not_doubled(
     given = {"driver": "d" * 32, "slot": 4}
     first = db.storage.create_running_trial(db.study_id(study), given)
     assert db.storage.create_running_trial(db.study_id(study), given) == first
-    others = [{**given, "slot": 5}, {**given, "driver": "e" * 32}, {"seed": 1}, {"seed": 1}]
+    others = [{**given, "slot": 5}, {"slot": 4}, {"seed": 1}, {"seed": 1}]
     ids = {db.storage.create_running_trial(db.study_id(study), other) for other in others}
     assert len(ids | {first}) == 5
 
@@ -81,6 +87,30 @@ def test_the_same_slot_of_another_study_is_another_trial(db: Database, study: op
     given = {"driver": "d" * 32, "slot": 4}
     ids = [db.storage.create_running_trial(db.study_id(s), given) for s in (study, second)]
     assert ids[0] != ids[1]
+
+
+def test_a_driver_that_slept_begins_no_trial_in_a_slot_that_another_has_by_now(
+    db: Database, study: optuna.Study
+) -> None:
+    asleep, awake = Driver.register(db, study), Driver.register(db, study)
+    given = {"driver": asleep.id, "slot": claim_slot(db, asleep.study_id, asleep.id, 9)}
+    silence(db, asleep)
+    assert release_stale_slots(db, study) == [0]
+    assert claim_slot(db, awake.study_id, awake.id, 9) == 0
+    with pytest.raises(SlotLostError, match="place 0 of the budget went to another driver"):
+        db.storage.create_running_trial(asleep.study_id, given)
+    assert study.get_trials() == []
+
+
+def test_a_driver_that_slept_takes_back_a_slot_that_nobody_wanted(
+    db: Database, study: optuna.Study
+) -> None:
+    asleep = Driver.register(db, study)
+    given = {"driver": asleep.id, "slot": claim_slot(db, asleep.study_id, asleep.id, 9)}
+    silence(db, asleep)
+    assert release_stale_slots(db, study) == [0]
+    db.storage.create_running_trial(asleep.study_id, given)
+    assert claimed_slots(db, asleep.study_id) == {0: asleep.id}
 
 
 def test_a_waiting_trial_is_taken_and_signed(db: Database, study: optuna.Study) -> None:
@@ -134,7 +164,8 @@ def _create_five(url: str) -> None:
     with open_database(url) as db:
         study_id = db.study_id(open_study(db, "esol"))
         driver = Driver.register(db, open_study(db, "esol")).id
-        for slot in range(5):
+        for _ in range(5):
+            slot = claim_slot(db, study_id, driver, 20)
             db.storage.create_running_trial(study_id, {"driver": driver, "slot": slot})
 
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from typing import Any
+
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
 
 from chemprop_hpo.storage import continuations as continuing
 from chemprop_hpo.storage.database import Database, open_database
+from chemprop_hpo.storage.lineage import ContinuationRow, continuation_rows
 from chemprop_hpo.storage.ownership import (
-    DEAD_AFTER_S,
+    MAX_RETRIES,
     Driver,
+    Roster,
+    StopReason,
     continue_trial,
-    mend_continuations,
     orphans,
-    taken_trials,
 )
 from chemprop_hpo.storage.studies import open_study
-from tests.conformance.made import age, begin, suggest
-from tests.conformance.processes import die, in_processes, killed
+from tests.conformance.made import begin, suggest
+from tests.conformance.processes import FORK, die, in_processes
 
 
 def test_orphans_are_running_trials_of_drivers_that_are_gone(
@@ -27,7 +34,6 @@ def test_orphans_are_running_trials_of_drivers_that_are_gone(
     gone = Driver.register(db, study)
     for owner in (gone.id, driver.id, "0" * 32):
         study.ask().set_user_attr("driver", owner)
-    study.ask()  # signed by nobody, and just begun
     finished = study.ask()
     finished.set_user_attr("driver", gone.id)
     study.tell(finished, 1.0)
@@ -36,13 +42,42 @@ def test_orphans_are_running_trials_of_drivers_that_are_gone(
     assert [trial.number for trial in orphans(db, study)] == [0, 2]
 
 
-def test_an_unsigned_trial_is_an_orphan_after_a_minute(
+def test_a_trial_of_another_program_is_left_to_it(
     db: Database, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study.ask()
-    later = db.now() + DEAD_AFTER_S + 1
-    monkeypatch.setattr(db, "now", lambda: later)
-    assert [trial.number for trial in orphans(db, study)] == [0]
+    tomorrow = db.now() + 86_400
+    monkeypatch.setattr(db, "now", lambda: tomorrow)
+    assert orphans(db, study) == []
+
+
+def test_a_driver_that_comes_while_one_looks_keeps_its_trial(
+    db: Database, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+
+    def come_after_the_first_look(what: str) -> None:
+        looks.append(what)
+        if len(looks) == 1:
+            begin(study, Driver.register(db, study))
+
+    read_trials, read_drivers = study.get_trials, Roster.of
+
+    def get_trials(**kwargs: Any) -> list[FrozenTrial]:
+        trials = read_trials(**kwargs)
+        come_after_the_first_look("trials")
+        return trials
+
+    def of(*args: Any) -> Roster:
+        roster = read_drivers(*args)
+        come_after_the_first_look("drivers")
+        return roster
+
+    monkeypatch.setattr(study, "get_trials", get_trials)
+    monkeypatch.setattr(continuing.Roster, "of", of)
+    assert orphans(db, study) == []
+    assert sorted(looks) == ["drivers", "trials"]
+    assert len(read_trials()) == 1
 
 
 @pytest.mark.parametrize("head", ["regression", "branched"])
@@ -50,19 +85,23 @@ def test_a_continuation_arrives_with_every_hyperparameter(
     db: Database, study: optuna.Study, driver: Driver, head: str
 ) -> None:
     old = begin(study, driver, head)
+    old.report(0.5, 3)
     number = continue_trial(db, study, study.trials[0], driver.id, "interrupted")
     assert number == 1
-    waiting, ended = study.trials[1], study.trials[0]
+    ended, waiting = study.trials
     assert waiting.state == TrialState.WAITING
     assert ended.state == TrialState.FAIL
+    assert ended.datetime_complete is not None
     assert ended.user_attrs["continued_by"] == 1
     assert ended.user_attrs["stop_reason"] == "interrupted"
+    assert continuation_rows(db, study) == [ContinuationRow(0, 1, "interrupted", driver.id)]
     new = study.ask()
     assert new.number == 1
     assert suggest(new) == old.params
     assert new.user_attrs == {
         "continues": 0,
         "retry": 0,
+        "reached": 3,
         "slot": 4,
         "seed": 11,
         "head": head,
@@ -71,17 +110,24 @@ def test_a_continuation_arrives_with_every_hyperparameter(
     }
 
 
-def test_an_enqueued_trial_that_was_not_asked_yet_keeps_its_hyperparameters(
+def test_what_was_set_and_not_asked_for_yet_is_set_again(
     db: Database, study: optuna.Study, driver: Driver
 ) -> None:
-    study.enqueue_trial({"ffn_type": "branched", "trunk_n_layers": 3, "max_lr": 0.00123})
-    study.ask()
+    point = {"ffn_type": "branched", "trunk_n_layers": 3, "max_lr": 0.00123}
+    given = {"driver": driver.id, "slot": 0}
+    db.storage.create_running_trial(db.study_id(study), given, point)
     continue_trial(db, study, study.trials[0], driver.id, "orphaned")
-    assert suggest(study.ask()) == {
-        "ffn_type": "branched",
-        "trunk_n_layers": 3,
-        "max_lr": 0.00123,
-    }
+    assert suggest(study.ask()) == point
+
+
+def test_a_chain_whose_first_trial_had_no_hyperparameters_yet_keeps_its_slot(
+    db: Database, study: optuna.Study, driver: Driver
+) -> None:
+    db.storage.create_running_trial(db.study_id(study), {"driver": driver.id, "slot": 5})
+    continue_trial(db, study, study.trials[0], driver.id, "orphaned")
+    new = study.ask()
+    assert new.user_attrs["slot"] == 5
+    assert suggest(new)
 
 
 def test_a_trial_has_one_successor_though_four_processes_want_it(
@@ -90,23 +136,34 @@ def test_a_trial_has_one_successor_though_four_processes_want_it(
     begin(study, driver)
     driver.leave()
     db.close()
-    found = in_processes(4, _continue_orphans, ready_url)
-    assert sorted(found, key=str) == [[1], [None], [None], [None]] or sorted(found, key=str) == [
-        [1],
-        [],
-        [],
-        [],
+    found = in_processes(4, _continue_first, ready_url)
+    assert sorted(found, key=str) == [1, None, None, None]
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_successors_are_numbered_though_other_trials_are_created_meanwhile(
+    db: Database, study: optuna.Study, driver: Driver, ready_url: str
+) -> None:
+    for slot in range(8):
+        given = {"driver": driver.id, "slot": slot}
+        db.storage.create_running_trial(db.study_id(study), given)
+    driver.leave()
+    db.close()
+    in_processes(4, _continue_two_and_create_two, ready_url)
+    trials = study.get_trials()
+    assert [trial.number for trial in trials] == list(range(24))
+    assert sorted(t.user_attrs["continues"] for t in trials[8:] if "continues" in t.user_attrs) == [
+        *range(8)
     ]
-    assert len(study.trials) == 2
 
 
 def test_retries_count_only_deaths_and_end(
     db: Database, study: optuna.Study, driver: Driver
 ) -> None:
     begin(study, driver)
-    for reason in ("orphaned", "interrupted", "orphaned", "time_budget"):
-        last = study.trials[-1]
-        continue_trial(db, study, last, driver.id, reason, max_retries=2)  # type: ignore[arg-type]  # mypy widens the tuple's strings
+    reasons: list[StopReason] = ["orphaned", "interrupted", "orphaned", "time_budget"]
+    for reason in reasons:
+        continue_trial(db, study, study.trials[-1], driver.id, reason, max_retries=2)
         suggest(study.ask())
     last = study.trials[-1]
     assert last.user_attrs["retry"] == 2
@@ -115,15 +172,34 @@ def test_retries_count_only_deaths_and_end(
     assert ended.number == last.number
     assert ended.state == TrialState.FAIL
     assert ended.user_attrs["stop_reason"] == "orphaned"
-    assert "given up" in ended.user_attrs["error"]
+    assert ended.user_attrs["error"].startswith("given up: its driver died 3 times in a row")
+    assert len(continuation_rows(db, study)) == 4
 
 
-def test_a_trial_that_never_began_fails_without_a_successor(
+def test_a_trial_that_trains_new_epochs_is_not_given_up(
     db: Database, study: optuna.Study, driver: Driver
 ) -> None:
-    study.ask()
-    assert continue_trial(db, study, study.trials[0], driver.id, "orphaned") is None
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL]
+    begin(study, driver)
+    for epoch in range(1, MAX_RETRIES + 4):
+        db.storage.set_trial_intermediate_value(study.trials[-1]._trial_id, epoch, 0.5)
+        assert continue_trial(db, study, study.trials[-1], driver.id, "orphaned") is not None
+        suggest(study.ask())
+    assert study.trials[-1].user_attrs["retry"] == 1
+
+
+def test_epochs_that_were_known_do_not_save_a_trial_from_being_given_up(
+    db: Database, study: optuna.Study, driver: Driver
+) -> None:
+    begin(study, driver).report(0.5, 3)
+    for repeated in (3, 1, None, 3):  # the checkpoint's own epoch, from scratch, not even that
+        assert continue_trial(db, study, study.trials[-1], driver.id, "orphaned") is not None
+        suggest(study.ask())
+        if repeated is not None:
+            db.storage.set_trial_intermediate_value(study.trials[-1]._trial_id, repeated, 0.5)
+        if study.trials[-1].user_attrs["retry"] == MAX_RETRIES:
+            break
+    assert study.trials[-1].user_attrs == study.trials[-1].user_attrs | {"retry": 3, "reached": 3}
+    assert continue_trial(db, study, study.trials[-1], driver.id, "orphaned") is None
 
 
 def test_a_trial_that_ended_by_itself_is_not_continued(
@@ -134,75 +210,81 @@ def test_a_trial_that_ended_by_itself_is_not_continued(
     study.tell(trial, 0.5)
     assert continue_trial(db, study, stale, driver.id, "orphaned") is None
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
+    assert continuation_rows(db, study) == []
 
 
-@pytest.mark.parametrize("step", ["enqueue", "note", "fail", "is_replaced_by"])
-def test_a_kill_between_any_two_steps_is_mended(
-    db: Database, study: optuna.Study, driver: Driver, ready_url: str, step: str
-) -> None:
-    old = begin(study, driver)
-    driver.leave()
-    db.close()
-    killed(_continue_and_die, ready_url, step)
-    mended = mend_continuations(db, study, Driver.register(db, study).id)
-    assert mended == ([] if step == "is_replaced_by" else [1])
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
-    assert study.trials[0].user_attrs["continued_by"] == 1
-    assert orphans(db, study) == []
-    assert suggest(study.ask()) == old.params
-    assert mend_continuations(db, study, Driver.register(db, study).id) == []
-
-
-def test_what_a_living_driver_has_begun_is_left_to_it(
-    db: Database, study: optuna.Study, driver: Driver
-) -> None:
-    begin(study, driver)
-    other = Driver.register(db, study)
-    link = continuing._Link(db, study, 0, other.id, "orphaned")
-    assert link.claim()
-    assert mend_continuations(db, study, driver.id) == []
-    assert len(study.trials) == 1
-    assert mend_continuations(db, study, other.id) == [1]
-
-
-def test_a_trial_that_ends_while_it_is_being_continued_keeps_its_end(
+def test_a_driver_that_slept_cannot_write_to_its_trial_any_more(
     db: Database, study: optuna.Study, driver: Driver
 ) -> None:
     trial = begin(study, driver)
-    link = continuing._Link(db, study, 0, driver.id, "orphaned")
-    assert link.claim()
-    link.enqueue()
-    study.tell(trial, 0.5)
-    assert link.carry_out() is None
-    assert [t.state for t in study.trials] == [TrialState.COMPLETE, TrialState.FAIL]
-    assert taken_trials(db, study, "nobody") == set()
+    other = Driver.register(db, study)
+    continue_trial(db, study, study.trials[0], other.id, "orphaned")
+    with pytest.raises(UpdateFinishedTrialError):
+        trial.report(0.5, 1)
+    assert continue_trial(db, study, study.trials[0], driver.id, "interrupted") is None
+    assert study.trials[0].user_attrs["stop_reason"] == "orphaned"
+    assert len(study.trials) == 2
 
 
-def test_a_driver_that_slept_leaves_one_successor_and_learns_of_its_loss(
-    db: Database, study: optuna.Study, driver: Driver
+def test_a_kill_at_any_statement_leaves_everything_or_nothing(
+    db: Database, study: optuna.Study, driver: Driver, ready_url: str
 ) -> None:
     begin(study, driver)
-    other = Driver.register(db, study)
-    slept = continuing._Link(db, study, 0, driver.id, "interrupted")
-    assert slept.claim()
-    age(db, driver, DEAD_AFTER_S + 1)
-    assert mend_continuations(db, study, other.id) == [1]
-    study.enqueue_trial({"max_lr": 1e-3}, {"continues": 0})  # as if it slept just before this
-    assert slept.carry_out() is None
-    assert [t.state.name for t in study.trials] == ["FAIL", "WAITING", "FAIL"]
-    assert taken_trials(db, study, driver.id) == {0}
-    assert taken_trials(db, study, other.id) == set()
+    driver.leave()
+    db.close()
+    statement = 0
+    while _continue_and_die(ready_url, statement):
+        assert [trial.state for trial in study.get_trials()] == [TrialState.RUNNING]
+        assert "continued_by" not in study.trials[0].user_attrs
+        assert continuation_rows(db, study) == []
+        assert len(orphans(db, study)) == 1
+        db.close()
+        statement += 1
+    assert statement > 8
+    assert [trial.state for trial in study.get_trials()] == [TrialState.FAIL, TrialState.WAITING]
+    assert len(continuation_rows(db, study)) == 1
+    assert orphans(db, study) == []
 
 
-def _continue_orphans(url: str) -> list[int | None]:
+def _continue_first(url: str) -> int | None:
     with open_database(url) as db:
         study = open_study(db, "esol")
         driver = Driver.register(db, study)
-        return [
-            continue_trial(db, study, trial, driver.id, "orphaned") for trial in orphans(db, study)
-        ]
+        return continue_trial(db, study, study.trials[0], driver.id, "orphaned")
 
 
-def _continue_and_die(url: str, step: str) -> None:
-    setattr(continuing._Link, step, die)
-    _continue_orphans(url)
+def _continue_two_and_create_two(url: str) -> None:
+    with open_database(url) as db:
+        study = open_study(db, "esol")
+        driver = Driver.register(db, study)
+        for turn in range(2):
+            for orphan in orphans(db, study):
+                if continue_trial(db, study, orphan, driver.id, "orphaned") is not None:
+                    break
+            given = {"driver": driver.id, "slot": 100 + os.getpid() * 2 + turn}
+            db.storage.create_running_trial(db.study_id(study), given)
+
+
+def _continue_and_die(url: str, statement: int) -> bool:
+    """Continue the first trial in a process that is killed before a statement, if it comes to it."""
+    child = FORK.Process(target=_continue_until, args=(url, statement))
+    child.start()
+    child.join(30)
+    assert child.exitcode in (0, -signal.SIGKILL)
+    return child.exitcode != 0
+
+
+def _continue_until(url: str, statement: int) -> None:
+    with open_database(url) as db:
+        study = open_study(db, "esol")
+        orphan = study.trials[0]
+        left = [statement]
+
+        def count(*_: Any) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                die()
+
+        event.listen(db.engine, "before_cursor_execute", count)
+        event.listen(db.engine, "commit", count)
+        continue_trial(db, study, orphan, "d" * 32, "orphaned")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import optuna
+from collections.abc import Callable
+from typing import Any
 
+import optuna
+import pytest
+
+from chemprop_hpo.storage import slots as sharing
 from chemprop_hpo.storage.database import Database, open_database
 from chemprop_hpo.storage.ownership import (
-    DEAD_AFTER_S,
     Driver,
     claim_slot,
     claimed_slots,
@@ -15,7 +19,7 @@ from chemprop_hpo.storage.ownership import (
     release_stale_slots,
 )
 from chemprop_hpo.storage.studies import delete_study, open_study
-from tests.conformance.made import age
+from tests.conformance.made import silence
 from tests.conformance.processes import die, in_processes, killed
 
 
@@ -30,7 +34,7 @@ def test_a_driver_is_alive_until_it_leaves(
 def test_a_driver_that_does_not_beat_is_dead_until_it_beats_again(
     db: Database, study: optuna.Study, driver: Driver
 ) -> None:
-    age(db, driver, DEAD_AFTER_S + 1)
+    silence(db, driver)
     assert live_drivers(db, study) == []
     assert driver.beat()
     assert len(live_drivers(db, study)) == 1
@@ -39,7 +43,7 @@ def test_a_driver_that_does_not_beat_is_dead_until_it_beats_again(
 def test_a_beat_tells_that_the_study_is_gone(
     db: Database, study: optuna.Study, driver: Driver
 ) -> None:
-    age(db, driver, DEAD_AFTER_S + 1)
+    silence(db, driver)
     delete_study(db, "esol")
     assert not driver.beat()
 
@@ -88,6 +92,39 @@ def test_slots_of_the_dead_are_freed_unless_a_trial_has_them(
     dead.leave()
     assert release_stale_slots(db, study) == [0]
     assert claimed_slots(db, driver.study_id) == {1: dead.id, 2: driver.id}
+
+
+def test_a_slot_is_not_freed_when_its_driver_wakes_up_and_begins_a_trial(
+    db: Database, study: optuna.Study, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slot = claim_slot(db, driver.study_id, driver.id, 9)
+    silence(db, driver)
+    with monkeypatch.context() as before_it_woke_up:
+        before_it_woke_up.setattr(study, "get_trials", lambda **_: [])
+        db.storage.create_running_trial(driver.study_id, {"driver": driver.id, "slot": slot})
+        assert release_stale_slots(db, study) == []
+    assert claimed_slots(db, driver.study_id) == {0: driver.id}
+
+
+def test_a_driver_that_comes_while_one_looks_keeps_its_slot(
+    db: Database, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comers: list[Driver] = []
+
+    def come_after(look: Callable[..., Any]) -> Callable[..., Any]:
+        def looked(*args: Any) -> Any:
+            seen = look(*args)
+            if not comers:
+                comers.append(Driver.register(db, study))
+                assert claim_slot(db, comers[0].study_id, comers[0].id, 9) == 0
+            return seen
+
+        return looked
+
+    monkeypatch.setattr(sharing, "claimed_slots", come_after(sharing.claimed_slots))
+    monkeypatch.setattr(sharing.Roster, "of", come_after(sharing.Roster.of))
+    assert release_stale_slots(db, study) == []
+    assert list(claimed_slots(db, db.study_id(study))) == [0]
 
 
 def _register_and_die(url: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from chemprop_hpo.storage import drivers
-from chemprop_hpo.storage.drivers import DEAD_AFTER_S, DriverRow, is_dead
+from chemprop_hpo.storage.drivers import DEAD_AFTER_S, LONGEST_OUTAGE_S, DriverRow, is_dead
 
 NOW = 1_000_000.0
 
@@ -42,6 +42,18 @@ def test_a_running_process_that_beats_is_alive(row: DriverRow) -> None:
 def test_a_beat_may_be_a_minute_old(row: DriverRow) -> None:
     assert not is_dead(replace(row, beat_at=NOW - DEAD_AFTER_S), NOW)
     assert is_dead(replace(row, beat_at=NOW - DEAD_AFTER_S - 0.1), NOW)
+
+
+def test_nobody_is_dead_for_a_silence_in_which_the_database_was_away(row: DriverRow) -> None:
+    silent = replace(row, beat_at=NOW - 500)
+    assert is_dead(silent, NOW)
+    assert not is_dead(silent, NOW, up_since=NOW - DEAD_AFTER_S)
+    assert is_dead(silent, NOW, up_since=NOW - DEAD_AFTER_S - 0.1)
+    assert not is_dead(row, NOW, up_since=NOW - 500)
+
+
+def test_whoever_was_silent_long_before_the_database_came_back_is_dead(row: DriverRow) -> None:
+    assert is_dead(replace(row, beat_at=NOW - LONGEST_OUTAGE_S - 10), NOW, up_since=NOW - 5)
 
 
 def test_one_that_left_is_dead(row: DriverRow) -> None:

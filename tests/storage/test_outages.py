@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 
 from chemprop_hpo.storage import locations, tables
 from chemprop_hpo.storage.database import Database, open_database
-from chemprop_hpo.storage.drivers import Driver
+from chemprop_hpo.storage.drivers import Driver, live_drivers
 from chemprop_hpo.storage.outages import is_full, is_outage
 
 
@@ -114,6 +114,18 @@ def test_a_server_that_stops_is_an_outage_and_used_again_when_it_is_back(
                 assert is_outage(caught(operation))
             server.start()
             operation()
+
+
+def test_drivers_have_time_to_beat_again_when_the_server_is_back(server: OwnServer) -> None:
+    server.stop()
+    server.start()
+    with open_database(server.url) as db:
+        study = optuna.create_study(storage=db.storage)
+        driver = Driver.register(db, study)
+        with db.engine.begin() as connection:
+            before = tables.drivers.update().values(beat_at=db.up_since() - 300)
+            connection.execute(before)
+        assert [row.id for row in live_drivers(db, study)] == [driver.id]
 
 
 def test_a_connection_that_breaks_in_use_is_an_outage(server: OwnServer) -> None:

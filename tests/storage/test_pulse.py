@@ -16,6 +16,7 @@ from chemprop_hpo.storage import pulse as pulsing
 from chemprop_hpo.storage.database import Database, open_database
 from chemprop_hpo.storage.drivers import Driver
 from chemprop_hpo.storage.pulse import Pulse
+from chemprop_hpo.storage.tables import drivers
 
 
 @pytest.fixture
@@ -52,6 +53,21 @@ def test_its_silence_grows_while_the_database_is_away_and_ends_when_it_is_back(
         assert until(lambda: pulse.silent_s() > 0.5)
         locker.execute("ROLLBACK")
         assert until(lambda: pulse.silent_s() < 0.5)
+
+
+def test_other_drivers_are_not_taken_for_dead_when_this_one_was_cut_off_too(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulsing, "BEAT_EVERY_S", 0.05)
+    study = optuna.create_study(storage=db.storage)
+    driver, other = Driver.register(db, study), Driver.register(db, study)
+    with db.engine.begin() as connection:
+        silent = drivers.update().where(drivers.c.id == other.id)
+        connection.execute(silent.values(beat_at=db.now() - 300))
+    with Pulse(driver, study) as pulse:
+        assert pulse.alone
+        monkeypatch.setattr(pulsing, "_LONG_SILENCE_S", 0.0)
+        assert until(lambda: not pulse.alone)
 
 
 def test_it_is_left_within_a_second_though_the_database_hangs(
