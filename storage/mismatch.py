@@ -9,7 +9,7 @@ from typing import Any
 
 from chemprop_hpo.storage.records import StudyRecord
 
-__all__ = ["differences"]
+__all__ = ["by_short_name", "changed", "data_differences", "differences"]
 
 # What the metric is measured on: values before and after a change could not be compared.
 _MEASURED = (
@@ -22,38 +22,48 @@ _MEASURED = (
     ("optimization", "criterion"),
 )
 
+_WHY_NOT = {
+    "type": "a study cannot change the kind of a parameter",
+    "choices": "a study cannot change choices: its trials know theirs by their places",
+    "value": "a study cannot change a fixed value: its trials were made with it",
+}
 
-def differences(stored: StudyRecord, new: StudyRecord) -> list[str]:
+
+def differences(
+    stored: StudyRecord, new: StudyRecord, *, accept_changed_data: bool = False
+) -> list[str]:
     """Return one line for each thing that keeps ``new`` from going on with ``stored``.
 
     Ranges may change, and parameters may come and go. The choices and the kind of a parameter
     may not, since Optuna cannot carry finished trials over.
     """
     return [
-        *_changed("metric", stored.metric, new.metric),
-        *_changed("mode", stored.mode, new.mode),
-        *_data_differences(stored.data, new.data),
+        *changed("metric", stored.metric, new.metric),
+        *changed("mode", stored.mode, new.mode),
+        *([] if accept_changed_data else data_differences(stored.data, new.data)),
         *_measure_differences(stored.config, new.config),
         *_space_differences(stored.space, new.space),
     ]
 
 
-def _changed(what: str, old: Any, new: Any) -> Iterator[str]:
+def changed(what: str, old: Any, new: Any) -> Iterator[str]:
+    """Yield a line if two values differ otherwise than in how JSON writes them."""
     if _plain(old) != _plain(new):
         yield f"{what}: {_shown(old)} in the study, {_shown(new)} now"
 
 
-def _data_differences(
+def data_differences(
     old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[str]:
-    old, new = _by_short_name(old, new)
+    """Yield a line for each data file whose content differs."""
+    old, new = by_short_name(old, new)
     for name in sorted(old.keys() | new.keys()):
         if _sha(old.get(name)) != _sha(new.get(name)):
             there, here = _file_text(old.get(name)), _file_text(new.get(name))
             yield f"data {name}: {there} in the study, {here} now"
 
 
-def _by_short_name(
+def by_short_name(
     old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, Mapping[str, Any]]]:
     """Name files without their folders where that is unambiguous: data may have moved."""
@@ -75,8 +85,8 @@ def _file_text(file: Mapping[str, Any] | None) -> str:
 
 def _measure_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for path in _MEASURED:
-        yield from _changed(".".join(path), _at(old, path), _at(new, path))
-    yield from _changed("split.seed", _split_seed(old), _split_seed(new))
+        yield from changed(".".join(path), _at(old, path), _at(new, path))
+    yield from changed("split.seed", _split_seed(old), _split_seed(new))
 
 
 def _at(config: Mapping[str, Any], path: tuple[str, ...]) -> Any:
@@ -100,8 +110,9 @@ def _split_seed(config: Mapping[str, Any]) -> Any:
 def _space_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for name in sorted(old.keys() & new.keys()):
         before, after = _plain(old[name]), _plain(new[name])
-        for part in ("type", "choices", "value"):
-            yield from _changed(f"search_space.{name}", before.get(part), after.get(part))
+        for part, reason in _WHY_NOT.items():
+            for line in changed(f"search_space.{name}", before.get(part), after.get(part)):
+                yield f"{line}; {reason}"
 
 
 def _plain(value: Any) -> Any:

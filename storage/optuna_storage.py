@@ -11,7 +11,12 @@ from typing import Any, NoReturn
 from optuna._typing import JSONSerializable
 from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import StudyModel, TrialModel, TrialUserAttributeModel
+from optuna.storages._rdb.models import (
+    StudyModel,
+    StudyUserAttributeModel,
+    TrialModel,
+    TrialUserAttributeModel,
+)
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import URL, insert, select, text
 from sqlalchemy.orm import Session, aliased
@@ -113,6 +118,19 @@ class OptunaStorage(RDBStorage):
             signed = _user_attr_is("driver", driver_id)
             mine = select(TrialModel.trial_id).where(TrialModel.trial_id == trial_id, signed)
             return trial.state == TrialState.RUNNING and session.scalar(mine) is not None
+
+    # ------------------------------------------------------------------ write to a study
+
+    def write_study_user_attrs(self, study_id: int, values: Mapping[str, Any]) -> None:
+        """Write several user attributes of a study: all of them or none."""
+        with self.transaction() as session:
+            self.hold_study(session, study_id)
+            rows = StudyUserAttributeModel.where_study_id(study_id, session)
+            old: dict[Any, Any] = {row.key: row for row in rows}
+            for key, value in values.items():
+                row = old.get(key) or StudyUserAttributeModel(study_id=study_id, key=key)
+                row.value_json = json.dumps(value)
+                session.add(row)
 
     # ------------------------------------------------------------------ transactions
 

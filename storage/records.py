@@ -9,10 +9,19 @@ from typing import Any
 
 import optuna
 
-from chemprop_hpo.configs.errors import UnknownStudyError
+from chemprop_hpo.configs.errors import StorageError, UnknownStudyError
 from chemprop_hpo.configs.secrets import mask_mapping
+from chemprop_hpo.storage.database import Database
 
-__all__ = ["RECORD_VERSION", "StudyRecord", "read_record", "record_of", "write_record"]
+__all__ = [
+    "RECORD_VERSION",
+    "StudyRecord",
+    "as_stored",
+    "is_newer",
+    "read_record",
+    "record_of",
+    "write_record",
+]
 
 RECORD_VERSION = 1
 """Raised when a field of `StudyRecord` changes its meaning."""
@@ -53,8 +62,10 @@ def read_record(study: optuna.Study) -> StudyRecord:
     ------
     UnknownStudyError
         The study was made by another program.
+    StorageError
+        It was written by a newer version of this one.
     """
-    record = record_of(study.user_attrs)
+    record = record_of(study)
     if record is None:
         raise UnknownStudyError(
             f"study '{study.study_name}' was made by another program and says nothing about its "
@@ -63,20 +74,43 @@ def read_record(study: optuna.Study) -> StudyRecord:
     return record
 
 
-def record_of(attributes: Mapping[str, Any]) -> StudyRecord | None:
-    """Return the record that a study's user attributes hold, or None if they hold none."""
+def record_of(study: optuna.Study) -> StudyRecord | None:
+    """Return the record that a study holds, or None if it holds none.
+
+    Raises
+    ------
+    StorageError
+        A newer version of this program wrote it.
+    """
+    attributes = study.user_attrs
+    if is_newer(attributes):
+        raise StorageError(
+            f"study '{study.study_name}' was written by a newer chemprop-hpo (record "
+            f"{attributes['schema_version']}, known up to {RECORD_VERSION}); upgrade with: "
+            "pip install -U chemprop-hpo"
+        )
     names = [f.name for f in fields(StudyRecord)]
     if any(name not in attributes for name in names):
         return None
     return StudyRecord(**{name: attributes[name] for name in names})
 
 
-def write_record(study: optuna.Study, record: StudyRecord) -> None:
-    """Write a record into the study's user attributes, touching only what changed."""
-    stored = study.user_attrs
-    for name, value in _as_json(record).items():
-        if name not in stored or stored[name] != value:
-            study.set_user_attr(name, value)
+def is_newer(attributes: Mapping[str, Any]) -> bool:
+    """Whether a study's user attributes were written by a newer version of this program."""
+    version = attributes.get("schema_version")
+    return isinstance(version, int) and version > RECORD_VERSION
+
+
+def as_stored(record: StudyRecord) -> StudyRecord:
+    """Return a record as it comes back from a study: plain JSON, and without passwords."""
+    return StudyRecord(**_as_json(record))
+
+
+def write_record(db: Database, study: optuna.Study, record: StudyRecord, **attributes: Any) -> None:
+    """Write a record into the study's user attributes, with others: all or nothing."""
+    stored, values = study.user_attrs, {**_as_json(record), **attributes}
+    changed = {k: value for k, value in values.items() if k not in stored or stored[k] != value}
+    db.storage.write_study_user_attrs(db.study_id(study), changed)
 
 
 def _as_json(record: StudyRecord) -> dict[str, Any]:

@@ -9,10 +9,17 @@ from optuna import Study
 from sqlalchemy import delete, insert, select
 
 from chemprop_hpo.configs.errors import StudyMismatchError, UnknownStudyError, UsageError
+from chemprop_hpo.storage.changes import accepted_changes
 from chemprop_hpo.storage.database import Database
 from chemprop_hpo.storage.drivers import live_drivers
 from chemprop_hpo.storage.mismatch import differences
-from chemprop_hpo.storage.records import StudyRecord, read_record, record_of, write_record
+from chemprop_hpo.storage.records import (
+    StudyRecord,
+    as_stored,
+    read_record,
+    record_of,
+    write_record,
+)
 from chemprop_hpo.storage.summaries import StudySummary, latest_study, list_studies
 from chemprop_hpo.storage.tables import continuations, drivers, pending, slots
 
@@ -33,11 +40,25 @@ __all__ = [
 _MAX_NAME_LENGTH = 512
 
 
-def open_or_create_study(db: Database, name: str, record: StudyRecord) -> tuple[optuna.Study, bool]:
+def open_or_create_study(
+    db: Database, name: str, record: StudyRecord, *, accept_changed_data: bool = False
+) -> tuple[optuna.Study, bool]:
     """Open the study ``name``, or create it with its record.
 
     Of several processes that do so at once, one creates it. No process ever sees it half made.
-    An existing study takes over the new configuration, space and folder.
+    An existing study takes over the new configuration, space and folder, and remembers in its
+    user attribute ``changes`` what has changed and when.
+
+    Parameters
+    ----------
+    db : Database
+        Where the study is, or will be.
+    name : str
+        The study's.
+    record : StudyRecord
+        What it says about itself from now on.
+    accept_changed_data : bool
+        Go on although data files have other contents.
 
     Returns
     -------
@@ -56,8 +77,8 @@ def open_or_create_study(db: Database, name: str, record: StudyRecord) -> tuple[
         study = _find(db, name)
         if study is None:
             return _create(db, name, record), True
-        _refuse_mismatch(db, study, record)
-        write_record(study, record)
+        _refuse_mismatch(db, study, record, accept_changed_data)
+        _take_over(db, study, record)
         return study, False
 
 
@@ -81,7 +102,9 @@ def study_exists(db: Database, name: str) -> bool:
     return _find(db, name) is not None
 
 
-def refuse_mismatch(db: Database, name: str, record: StudyRecord) -> None:
+def refuse_mismatch(
+    db: Database, name: str, record: StudyRecord, *, accept_changed_data: bool = False
+) -> None:
     """Refuse to go on with an existing study that ``record`` does not fit.
 
     Raises
@@ -90,7 +113,7 @@ def refuse_mismatch(db: Database, name: str, record: StudyRecord) -> None:
         The study holds another metric, direction or data, or choices that cannot change.
     """
     if (study := _find(db, name)) is not None:
-        _refuse_mismatch(db, study, record)
+        _refuse_mismatch(db, study, record, accept_changed_data)
 
 
 def delete_study(db: Database, name: str) -> None:
@@ -118,7 +141,7 @@ def delete_study(db: Database, name: str) -> None:
 def _find(db: Database, name: str) -> optuna.Study | None:
     """Return the study, unless it is missing or only half made."""
     study = _load(db, name)
-    if study is not None and record_of(study.user_attrs) is None and name in _pending(db):
+    if study is not None and record_of(study) is None and name in _pending(db):
         return None
     return study
 
@@ -156,10 +179,16 @@ def _create(db: Database, name: str, record: StudyRecord) -> optuna.Study:
         direction="minimize" if record.mode == "min" else "maximize",
     )
     _clear_rows(db, db.study_id(study))
-    study.set_user_attr("created", db.now())
-    write_record(study, record)
+    write_record(db, study, record, created=db.now())
     _clear_pending(db, name)
     return study
+
+
+def _take_over(db: Database, study: optuna.Study, record: StudyRecord) -> None:
+    lines = accepted_changes(read_record(study), as_stored(record))
+    before = study.user_attrs.get("changes", [])
+    now = [{"at": db.now(), "what": lines}] if lines else []
+    write_record(db, study, record, changes=[*before, *now])
 
 
 def _remove_half_made(db: Database, name: str) -> None:
@@ -192,21 +221,31 @@ def _refuse_name(name: str) -> None:
         )
 
 
-def _refuse_mismatch(db: Database, study: optuna.Study, record: StudyRecord) -> None:
+def _refuse_mismatch(
+    db: Database, study: optuna.Study, record: StudyRecord, accept_changed_data: bool
+) -> None:
     """Refuse to go on with a study that ``record`` does not fit."""
     where = f"study '{study.study_name}' in {db.masked_url}"
-    stored = record_of(study.user_attrs)
+    stored = record_of(study)
     if stored is None:
         raise StudyMismatchError(
             f"{where} was made by another program; choose another name with --study NAME"
         )
-    found = differences(stored, record)
+    found = differences(stored, record, accept_changed_data=accept_changed_data)
     if found:
         lines = "\n".join(f"  {line}" for line in found)
         raise StudyMismatchError(
-            f"{where} cannot go on with this configuration:\n{lines}\n"
-            "put that right, or begin a new study with --study NAME"
+            f"{where} cannot go on with this configuration:\n{lines}\n{_advice(found)}"
         )
+
+
+def _advice(found: list[str]) -> str:
+    if all(line.startswith("data ") for line in found):
+        return (
+            "put that right, go on with the data as they are now with --accept-changed-data, "
+            "or begin a new study with --study NAME"
+        )
+    return "put that right, or begin a new study with --study NAME"
 
 
 def _refuse_live(db: Database, study: optuna.Study) -> None:

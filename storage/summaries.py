@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from chemprop_hpo.configs.errors import UnknownStudyError
 from chemprop_hpo.storage.database import Database
-from chemprop_hpo.storage.records import StudyRecord, record_of
+from chemprop_hpo.storage.records import StudyRecord, is_newer, record_of
 from chemprop_hpo.storage.tables import drivers, optuna_trials, pending
 
 __all__ = ["StudySummary", "latest_study", "list_studies"]
@@ -24,7 +24,8 @@ class StudySummary:
 
     name: str
     foreign: bool
-    """Made by another program: only its name and counts are known."""
+    """Made by another program: only its name and counts are known, as of a study that was
+    written by a newer version of this one."""
     created: datetime | None = None
     metric: str | None = None
     mode: str | None = None
@@ -96,8 +97,12 @@ def _finished_studies(db: Database) -> Iterator[optuna.Study]:
             study = optuna.load_study(study_name=name, storage=db.storage)
         except KeyError:  # deleted just now
             continue
-        if record_of(study.user_attrs) is not None or not _is_pending(db, name):
+        if _is_whole(study) or not _is_pending(db, name):
             yield study
+
+
+def _is_whole(study: optuna.Study) -> bool:
+    return is_newer(study.user_attrs) or record_of(study) is not None
 
 
 def _is_pending(db: Database, name: str) -> bool:
@@ -109,10 +114,10 @@ def _is_pending(db: Database, name: str) -> bool:
 def _summary(db: Database, study: optuna.Study, activity: _Activity) -> StudySummary:
     # Read once more: a study that was pending above may be complete by now.
     attributes = study.user_attrs
-    record = record_of(attributes)
+    record = None if (newer := is_newer(attributes)) else record_of(study)
     if record is None:
         return StudySummary(
-            study.study_name, True, counts=activity.counts, last_active=activity.last
+            study.study_name, not newer, counts=activity.counts, last_active=activity.last
         )
     return StudySummary(
         name=study.study_name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,12 @@ from typing import Any
 import optuna
 import pytest
 
-from chemprop_hpo.configs.errors import StudyMismatchError, UnknownStudyError, UsageError
+from chemprop_hpo.configs.errors import (
+    StorageError,
+    StudyMismatchError,
+    UnknownStudyError,
+    UsageError,
+)
 from chemprop_hpo.storage import studies as creating
 from chemprop_hpo.storage.database import Database, open_database
 from chemprop_hpo.storage.ownership import Driver, claim_slot, claimed_slots
@@ -20,6 +26,7 @@ from chemprop_hpo.storage.studies import (
     open_or_create_study,
     open_study,
     read_record,
+    refuse_mismatch,
     study_exists,
 )
 from tests.conformance.made import RECORD, SPACE
@@ -77,6 +84,81 @@ def test_another_study_under_the_same_name_is_refused_and_the_difference_shown(
         open_or_create_study(db, "esol", replace(RECORD, **changed))
     assert "--study NAME" in str(caught.value)
     assert read_record(study) == RECORD
+
+
+def test_changed_data_are_refused_with_the_option_that_accepts_them(
+    db: Database, study: optuna.Study
+) -> None:
+    other = replace(RECORD, data={"train.csv": {"sha256": "2" * 64, "rows": 900}})
+    for refuse in (refuse_mismatch, open_or_create_study):
+        with pytest.raises(StudyMismatchError, match="--accept-changed-data"):
+            refuse(db, "esol", other)
+    refuse_mismatch(db, "esol", other, accept_changed_data=True)
+    open_or_create_study(db, "esol", other, accept_changed_data=True)
+    assert read_record(study).data == other.data
+    open_or_create_study(db, "esol", other)  # from now on they are the study's
+
+
+def test_accepted_data_do_not_make_another_metric_acceptable(
+    db: Database, study: optuna.Study
+) -> None:
+    other = replace(RECORD, metric="val_mae", data={})
+    with pytest.raises(StudyMismatchError, match="metric: val_rmse") as caught:
+        open_or_create_study(db, "esol", other, accept_changed_data=True)
+    assert "accept-changed-data" not in str(caught.value)
+    assert "changes" not in study.user_attrs
+
+
+def test_a_study_remembers_what_was_changed_and_when(db: Database, study: optuna.Study) -> None:
+    open_or_create_study(db, "esol", RECORD)
+    assert study.user_attrs.get("changes", []) == []
+    more = replace(RECORD, config={**RECORD.config, "num_samples": 20})
+    open_or_create_study(db, "esol", more)
+    open_or_create_study(db, "esol", more)
+    moved = replace(more, folder="elsewhere", data={"train.csv": {"sha256": "2" * 64, "rows": 9}})
+    open_or_create_study(db, "esol", moved, accept_changed_data=True)
+    changes = study.user_attrs["changes"]
+    assert [change["what"] for change in changes] == [
+        ["num_samples: 12 in the study, 20 now"],
+        [
+            "data train.csv: 902 rows, sha256 111111111111 in the study, "
+            "9 rows, sha256 222222222222 now",
+            "folder: studies/esol in the study, elsewhere now",
+        ],
+    ]
+    assert all(abs(change["at"] - db.now()) < 30 for change in changes)
+
+
+def test_no_password_is_remembered(db: Database, study: optuna.Study) -> None:
+    for number, password in enumerate(("", ":Geheimnis8", ":Geheimnis9")):
+        uri = f"postgresql://me{password}@host{number}/mlflow"
+        config = {**RECORD.config, "mlflow": {"tracking_uri": uri}}
+        open_or_create_study(db, "esol", replace(RECORD, config=config))
+    assert "host2/mlflow" in json.dumps(study.user_attrs["changes"])
+    assert "Geheimnis" not in json.dumps(study.user_attrs)
+
+
+def test_a_study_of_a_newer_version_is_listed_and_left_alone(
+    db: Database, study: optuna.Study
+) -> None:
+    study.add_trial(optuna.trial.create_trial(value=1.0))
+    open_or_create_study(db, "older", RECORD)
+    study.set_user_attr("schema_version", 2)
+    study.set_user_attr("created", "in another form")
+    study.ask()
+    before = study.user_attrs
+    for open_it in (open_study, study_exists, delete_study):
+        with pytest.raises(StorageError, match="study 'esol' was written by a newer chemprop-hpo"):
+            open_it(db, "esol")
+    for open_it in (open_or_create_study, refuse_mismatch):
+        with pytest.raises(StorageError, match="upgrade with: pip install -U chemprop-hpo"):
+            open_it(db, "esol", RECORD)
+    assert study.user_attrs == before
+    summaries = {summary.name: summary for summary in list_studies(db)}
+    assert summaries["esol"].counts == {"COMPLETE": 1, "RUNNING": 1}
+    assert not summaries["esol"].foreign
+    assert summaries["older"].metric == "val_rmse"
+    assert latest_study(db) == "esol"
 
 
 def test_an_unknown_study_is_named_with_a_suggestion(db: Database, study: optuna.Study) -> None:

@@ -83,16 +83,26 @@ def test_what_may_change(new: StudyRecord) -> None:
         ),
         (
             with_space(criterion={"type": "choice", "choices": ["MAE", "MSE"]}),
-            'search_space.criterion: ["MSE", "MAE"] in the study, ["MAE", "MSE"] now',
+            'search_space.criterion: ["MSE", "MAE"] in the study, ["MAE", "MSE"] now; '
+            "a study cannot change choices: its trials know theirs by their places",
         ),
         (
             with_space(batch_norm={"type": "fixed", "value": False}),
-            "search_space.batch_norm: true in the study, false now",
+            "search_space.batch_norm: true in the study, false now; "
+            "a study cannot change a fixed value: its trials were made with it",
         ),
     ],
 )
 def test_what_may_not_change_is_shown(new: StudyRecord, line: str) -> None:
     assert differences(RECORD, new) == [line]
+
+
+def test_changed_data_are_no_difference_where_they_are_accepted() -> None:
+    other_data = replace(RECORD, data={"esol.csv": {"sha256": "b" * 64, "rows": 9}})
+    assert differences(RECORD, other_data)
+    assert differences(RECORD, other_data, accept_changed_data=True) == []
+    other_metric = replace(other_data, metric="val_r2")
+    assert len(differences(RECORD, other_metric, accept_changed_data=True)) == 1
 
 
 def test_files_of_one_name_are_told_apart_by_their_folders() -> None:
