@@ -1,27 +1,32 @@
 """Files that are there whole or not at all, and whose damage is noticed when they are read.
 
-A checkpoint is one line that names the format, one line of JSON (the header), and the state as
-``torch.save`` writes it. The header holds length and checksum of the state, and what a reader
-wants to know without loading it.
+A checkpoint is one line that names the format, one line of JSON (the header) behind its own
+checksum, and the state as ``torch.save`` writes it. The header holds length and checksum of the
+state, and what a reader wants to know without loading it.
 """
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import pickle
-import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import uuid4
 
 import torch
 
 from chemprop_hpo.configs.errors import ChempropHpoError
 
-MAGIC = b"chemprop-hpo checkpoint 1\n"
+MAGIC = b"chemprop-hpo checkpoint 2\n"
+
+# How some network file systems say that a folder cannot be synchronised there.
+NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
 class CheckpointError(ChempropHpoError):
@@ -30,6 +35,9 @@ class CheckpointError(ChempropHpoError):
 
 def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part.
+
+    Several processes, on several machines, may write the same file at once: each writes a
+    temporary file of its own, ``.<name>.<random>.tmp``, which a kill leaves behind.
 
     Parameters
     ----------
@@ -43,9 +51,9 @@ def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
     OSError
         If the disk is full or the folder cannot be written to; ``path`` is then as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
@@ -76,7 +84,8 @@ def write_checkpoint(path: Path, header: Mapping[str, Any], state: Mapping[str, 
     torch.save(dict(state), buffer)
     content = buffer.getbuffer()
     first = {"size": len(content), "crc32": zlib.crc32(content), "header": dict(header)}
-    write_atomically(path, MAGIC, json.dumps(first).encode() + b"\n", content)
+    line = json.dumps(first).encode()
+    write_atomically(path, MAGIC, _checksum(line) + b" " + line + b"\n", content)
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -87,7 +96,7 @@ def read_header(path: Path) -> dict[str, Any]:
     CheckpointError
         If there is no such file, it is no checkpoint, or it is cut short.
     """
-    with _opened(path) as file:
+    with _reading(path) as file:
         header: dict[str, Any] = _read_first(file, path)["header"]
     return header
 
@@ -100,7 +109,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     CheckpointError
         If there is no such file, it is no checkpoint, or any part of it is damaged.
     """
-    with _opened(path) as file:
+    with _reading(path) as file:
         first = _read_first(file, path)
         content = file.read()
     if zlib.crc32(content) != first["crc32"]:
@@ -111,9 +120,11 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise CheckpointError(f"{path}: the checkpoint holds more than weights") from error
 
 
-def _opened(path: Path) -> BinaryIO:
+@contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO]:
     try:
-        return path.open("rb")
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
 
@@ -121,12 +132,11 @@ def _opened(path: Path) -> BinaryIO:
 def _read_first(file: BinaryIO, path: Path) -> dict[str, Any]:
     if file.readline(len(MAGIC)) != MAGIC:
         raise CheckpointError(f"{path}: not a checkpoint of this version of chemprop-hpo")
-    try:
-        first: dict[str, Any] = json.loads(file.readline())
-        expected = file.tell() + first["size"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: the checkpoint is damaged (its header)") from error
-    actual = os.fstat(file.fileno()).st_size
+    checksum, _, line = file.readline().rstrip(b"\n").partition(b" ")
+    if checksum != _checksum(line):
+        raise CheckpointError(f"{path}: the checkpoint is damaged (its header)")
+    first: dict[str, Any] = json.loads(line)
+    expected, actual = file.tell() + first["size"], os.fstat(file.fileno()).st_size
     if actual != expected:
         raise CheckpointError(
             f"{path}: the checkpoint is damaged ({actual} bytes where {expected} were written)"
@@ -134,10 +144,17 @@ def _read_first(file: BinaryIO, path: Path) -> dict[str, Any]:
     return first
 
 
+def _checksum(line: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(line)
+
+
 def _sync_folder(folder: Path) -> None:
     # Without it a power cut can take the new name away although the content is on the disk.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
     finally:
         os.close(descriptor)

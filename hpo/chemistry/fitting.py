@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -75,11 +76,17 @@ class Fitting(LightningModule):
         return 0 if self.report is None else self.report.epoch
 
     def restore(self, report: EpochReport, stored: Mapping[str, Any]) -> None:
-        """Stand where :meth:`state` was taken; optimiser and schedule follow when they exist."""
+        """Stand where :meth:`state` was taken."""
         self.mpnn.load_state_dict(stored["weights"])
         self.best_weights = stored["best_weights"] or dict(stored["weights"])
         self.report = report
+        self.loader.epoch = report.epoch
         self._stored = stored
+        self._make_optimizer()
+
+    def tell(self, report: EpochReport) -> bool:
+        """Report the epoch at which the training stands; return whether it is to go on."""
+        return self._on_epoch(report, Progress(self, report))
 
     def state(self) -> dict[str, Any]:
         """Return all that the next epoch depends on, and the best weights so far."""
@@ -96,15 +103,9 @@ class Fitting(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Give Lightning the optimiser, and the schedule to step after each batch."""
-        optimization = self.spec.optimization
-        self._optimizer = build_optimizer(self.mpnn, optimization)
-        self._schedule = build_schedule(
-            self._optimizer, optimization, self.spec.max_epochs, len(self.loader)
-        )
-        if self._stored is not None:
-            self._optimizer.load_state_dict(self._stored["optimizer"])
-            self._schedule.load_state_dict(self._stored["schedule"])
-            self._stored = None
+        # Made anew where a checkpoint was restored: only now are the weights on their device.
+        self._make_optimizer()
+        self._stored = None
         schedule = {"scheduler": self._schedule, "interval": "step"}
         return {"optimizer": self._optimizer, "lr_scheduler": schedule}
 
@@ -136,8 +137,18 @@ class Fitting(LightningModule):
         if report.stop_reason is not None:
             report = replace(report, final=self._final(report))
         self.report = replace(report, seconds=time.perf_counter() - self._began)
-        goes_on = self._on_epoch(self.report, Progress(self, self.report))
+        goes_on = self.tell(self.report)
         self.trainer.should_stop = not goes_on or report.stop_reason is not None
+
+    def _make_optimizer(self) -> None:
+        optimization = self.spec.optimization
+        self._optimizer = build_optimizer(self.mpnn, optimization)
+        self._schedule = build_schedule(
+            self._optimizer, optimization, self.spec.max_epochs, len(self.loader)
+        )
+        if self._stored is not None:
+            self._optimizer.load_state_dict(self._stored["optimizer"])
+            self._schedule.load_state_dict(self._stored["schedule"])
 
     # ------------------------------------------------------------------------ evaluation
 
@@ -218,8 +229,13 @@ def identity(spec: TrainingSpec, fold: Fold) -> dict[str, Any]:
         "max_epochs": spec.max_epochs,
         "seed": spec.seed,
         "metric": [spec.metric, spec.mode, spec.yardstick],
+        "task": fold.task,
         "targets": list(fold.target_cols),
-        "molecules": [len(fold.train), len(fold.validation)],
+        "target_weights": list(fold.weights),
+        # In float32: another machine may round a transform's last bits differently.
+        "labels": _sha256(fold.targets.astype(np.float32)),
+        "molecules": fold.graphs[spec.model.atom_features].topology(),
+        "split": _sha256(fold.train, fold.validation),
     }
 
 
@@ -247,6 +263,14 @@ def predict(mpnn: MPNN, batches: Batches, rows: NDArray[np.int64]) -> NDArray[np
 def seed_torch(seed: int, epoch: int) -> None:
     """Seed torch for an epoch, so that no generator's state has to be kept; 0 is the start."""
     torch.manual_seed(int(np.random.SeedSequence(entropy(seed, epoch)).generate_state(1)[0]))
+
+
+def _sha256(*arrays: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _raw_outputs(mpnn: MPNN, batch: TrainingBatch) -> Tensor:

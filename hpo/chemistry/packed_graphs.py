@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +63,16 @@ class PackedGraphs:
     def nbytes(self) -> int:
         """Memory that the arrays take, in bytes."""
         return sum(array.nbytes for array in vars(self).values())
+
+    def topology(self) -> str:
+        """Return a SHA-256 of which atoms are bonded in which molecule.
+
+        Features are left out: another machine may round them differently.
+        """
+        digest = hashlib.sha256()
+        for array in (self._atom_offsets, self._edge_offsets, self._edge_index):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     def batch(self, rows: Int64) -> BatchMolGraph:
         """Cut out the molecules at ``rows``, in that order.

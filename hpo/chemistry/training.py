@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,9 @@ def train(
         Gets an :class:`EpochReport` and a :class:`Progress`; returns False to stop from outside.
         What it raises ends the training and comes out of here.
     resume_from : Path, optional
-        A checkpoint of the same training. It goes on with the epoch after the checkpoint's,
-        which is not reported again (:func:`read_checkpoint_header` tells it). A checkpoint
-        of the last epoch trains nothing.
+        A checkpoint of the same training. Its own epoch is reported first, once all of it has
+        been read and found whole; then the epochs that follow it. A checkpoint of the last
+        epoch trains nothing.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def train(
     NonFiniteLossError
         If the training loss, a prediction or the chosen metric is NaN or infinite.
     CheckpointError
-        If the checkpoint is missing, damaged, or of another training.
+        If the checkpoint is missing, damaged, or of another training; nothing was reported.
     ResourceError
         If ``spec.device`` is ``cuda`` and there is none.
     ConfigError
@@ -76,9 +76,7 @@ def train(
     _require_device(spec.device)
     with _torch_threads(spec.threads), _own_generator(spec.device), _quiet_lightning():
         fitting = Fitting(spec, fold, on_epoch)
-        if resume_from is not None:
-            _restore(fitting, resume_from)
-        if fitting.report is None or fitting.report.stop_reason is None:
+        if resume_from is None or _goes_on_from(resume_from, fitting):
             _fit(fitting)
     assert fitting.report is not None
     return fitting.report
@@ -95,20 +93,35 @@ def read_checkpoint_header(path: Path) -> EpochReport:
     return _report(read_header(path), path)
 
 
-def _restore(fitting: Fitting, path: Path) -> None:
+def _goes_on_from(path: Path, fitting: Fitting) -> bool:
+    report = _restore(path, fitting)
+    return fitting.tell(report) and report.stop_reason is None
+
+
+def _restore(path: Path, fitting: Fitting) -> EpochReport:
     header, state = read_checkpoint(path)
-    ours = identity(fitting.spec, fitting.fold)
-    theirs = header.get("training", {})
-    different = [key for key in ours if theirs.get(key) != ours[key]]
-    if different:
+    report = _report(header, path)
+    if different := _differences(header.get("training"), identity(fitting.spec, fitting.fold)):
         raise CheckpointError(
-            f"{path}: the checkpoint is of another training ({', '.join(different)} differ); "
-            "start this one without it"
+            f"{path}: the checkpoint is of another training ({', '.join(different)} differ)"
         )
     try:
-        fitting.restore(_report(header, path), state)
-    except (KeyError, RuntimeError) as error:  # another version's layout
+        fitting.restore(report, state)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: the checkpoint does not fit the model ({error})") from error
+    return report
+
+
+def _differences(theirs: Any, ours: Mapping[str, Any], within: str = "") -> list[str]:
+    """Name the settings that are not the same, ``model.dropout`` for one inside another."""
+    stored = theirs if isinstance(theirs, Mapping) else {}
+    names: list[str] = []
+    for key, value in ours.items():
+        if isinstance(value, Mapping):
+            names += _differences(stored.get(key), value, f"{within}{key}.")
+        elif key not in stored or stored[key] != value:
+            names.append(f"{within}{key}")
+    return names
 
 
 def _report(header: dict[str, Any], path: Path) -> EpochReport:

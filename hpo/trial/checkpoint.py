@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
+import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from chemprop_hpo.hpo.chemistry.training import CheckpointError, EpochReport, read_checkpoint_header
-
 __all__ = ["TrialFolder"]
 
-log = logging.getLogger(__name__)
-
-KEPT = 2
 BEST = "best.pt"
+CHECKPOINT = re.compile(r"epoch_(\d{5,})\.ckpt")
 
 
 class Saves(Protocol):
@@ -32,6 +29,10 @@ class Saves(Protocol):
 class TrialFolder:
     """Checkpoints of a trial and of all that continue it, outside Ray's own folders.
 
+    A worker that was given up for dead may go on writing while its successor does. So a
+    checkpoint is written whole or not at all, one epoch's is the same whoever writes it, and
+    each worker removes only what lies before its own.
+
     Parameters
     ----------
     path : Path
@@ -46,16 +47,48 @@ class TrialFolder:
         return self.path / BEST
 
     def checkpoints(self) -> list[Path]:
-        """Return the checkpoints, newest first."""
-        return sorted(self.path.glob("epoch_*.ckpt"), reverse=True)
+        """Return the checkpoints, newest first.
 
-    def save(self, training: Saves, epoch: int) -> Path:
-        """Write a checkpoint of ``epoch`` (whole or not at all) and drop all but the last two."""
+        Raises
+        ------
+        OSError
+            If the folder is there and cannot be looked into.
+        """
+        try:
+            names = os.listdir(self.path)
+        except FileNotFoundError:
+            return []
+        epochs = {int(found[1]): name for name in names if (found := CHECKPOINT.fullmatch(name))}
+        return [self.path / epochs[epoch] for epoch in sorted(epochs, reverse=True)]
+
+    def save(self, training: Saves, epoch: int, after: int) -> Path:
+        """Write a checkpoint, whole or not at all, and drop those that are no longer needed.
+
+        Parameters
+        ----------
+        training : Saves
+            Writes it.
+        epoch : int
+            The epoch that it holds.
+        after : int
+            The epoch of the checkpoint that this training wrote last or went on from; 0 where
+            there is none. What lies before that one is dropped. The one itself is kept, should
+            the new one turn out to be damaged; so is all that is newer, which is another
+            worker's, or damaged, and is written again when this one gets there.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; what was there before is there still.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        target = self.path / f"epoch_{epoch:05d}.ckpt"
+        target = self._checkpoint(epoch)
         training.save_checkpoint(target)
-        for old in self.checkpoints()[KEPT:]:
-            old.unlink(missing_ok=True)
+        previous = self._checkpoint(after)
+        found = self.checkpoints()
+        if previous in found:
+            for old in found[found.index(previous) + 1 :]:
+                old.unlink(missing_ok=True)
         return target
 
     def save_best(self, training: Saves) -> Path:
@@ -63,18 +96,6 @@ class TrialFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         training.save_best(self.best_model)
         return self.best_model
-
-    def newest(self) -> tuple[Path, EpochReport] | None:
-        """Return the newest checkpoint that can be read, and the epoch that it holds.
-
-        One that cannot be read is passed over with a warning for the one before it.
-        """
-        for path in self.checkpoints():
-            try:
-                return path, read_checkpoint_header(path)
-            except CheckpointError as error:
-                log.warning("%s; going back to the one before it", error)
-        return None
 
     def drop_checkpoints(self) -> None:
         """Remove the checkpoints, and what a killed writer left half-written."""
@@ -86,3 +107,6 @@ class TrialFolder:
     def clear(self) -> None:
         """Remove the folder and all in it."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def _checkpoint(self, epoch: int) -> Path:
+        return self.path / f"epoch_{epoch:05d}.ckpt"

@@ -20,6 +20,7 @@ from chemprop_hpo.configs.schema import (
 from chemprop_hpo.hpo.chemistry.fold import Fold
 from chemprop_hpo.hpo.chemistry.training import TrainingSpec, train
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
+from chemprop_hpo.hpo.trial.memory import spare_from_collection
 from chemprop_hpo.hpo.trial.training_thread import Train, TrainingThread
 
 __all__ = ["TrialJob", "TrialTrainable"]
@@ -73,7 +74,8 @@ class TrialJob:
             threads=config.resources.cpus_per_trial,
         )
         folder = TrialFolder(self.folder / trial["folder"])
-        return TrainingThread(self.train, spec, fold, folder, config.checkpoint_every_s)
+        every_s, reached = config.checkpoint_every_s, trial.get("reached", 0)
+        return TrainingThread(self.train, spec, fold, folder, every_s, reached)
 
 
 class TrialTrainable(tune.Trainable):
@@ -83,6 +85,7 @@ class TrialTrainable(tune.Trainable):
         self, config: dict[str, Any], job: TrialJob, fold: Fold
     ) -> None:
         """Take the first trial; ``job`` and ``fold`` come out of the object store once."""
+        spare_from_collection()
         self._job = job
         self._fold = fold
         self._before: TrainingThread | None = None

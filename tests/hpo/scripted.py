@@ -80,7 +80,11 @@ def scripted_train(
     script = spec.model.depth
     if script == SILENT:
         return None
-    before = read_checkpoint_header(resume_from) if resume_from else None
+    before = None
+    if resume_from is not None:
+        before = read_checkpoint_header(resume_from)
+        if not on_epoch(before, Scripted(before)) or before.stop_reason is not None:
+            return before
     try:
         return follow(script, spec.max_epochs, on_epoch, before)
     finally:

@@ -10,64 +10,15 @@ from chemprop.models.utils import load_model as load_stock_model
 from chemprop.nn import RMSE
 
 from chemprop_hpo.configs.errors import ConfigError, ResourceError
-from chemprop_hpo.configs.schema import ModelConfig, OptimizationConfig
+from chemprop_hpo.configs.schema import OptimizationConfig
 from chemprop_hpo.hpo.chemistry.batches import Batches, epoch_rows
-from chemprop_hpo.hpo.chemistry.checkpoints import write_checkpoint
 from chemprop_hpo.hpo.chemistry.criteria import training_criterion
 from chemprop_hpo.hpo.chemistry.epochs import next_report
 from chemprop_hpo.hpo.chemistry.fitting import Fitting, predict, seed_torch
 from chemprop_hpo.hpo.chemistry.model import build_model
 from chemprop_hpo.hpo.chemistry.optimizers import build_optimizer, build_schedule
-from chemprop_hpo.hpo.chemistry.training import (
-    CheckpointError,
-    NonFiniteLossError,
-    TrainingSpec,
-    read_checkpoint_header,
-    train,
-)
-
-SMALL = {"message_hidden_dim": 16, "hidden_dim": 16, "trunk_hidden_dim": 8, "depth": 2}
-
-
-def make_spec(max_epochs=3, *, model=None, optimization=None, **changes):
-    optimization = {"batch_size": 16, "warmup_epochs": 1} | (optimization or {})
-    return TrainingSpec(
-        ModelConfig.model_validate(SMALL | (model or {})),
-        OptimizationConfig.model_validate(optimization),
-        max_epochs,
-        **{"seed": 7} | changes,
-    )
-
-
-class Watcher:
-    """Keep reports, and weights and checkpoints after each epoch."""
-
-    def __init__(self, folder=None, stop_after=None):
-        self.folder, self.stop_after = folder, stop_after
-        self.reports, self.weights, self.best_weights, self.progress = [], {}, {}, None
-
-    def __call__(self, report, progress):
-        fitting = progress._fitting
-        self.progress = progress
-        self.reports.append(report)
-        state = fitting.mpnn.state_dict()
-        self.weights[report.epoch] = {k: v.clone() for k, v in state.items()}
-        self.best_weights[report.epoch] = dict(fitting.best_weights)
-        if self.folder is not None:
-            progress.save_checkpoint(self.checkpoint(report.epoch))
-        return report.epoch != self.stop_after
-
-    def checkpoint(self, epoch):
-        return self.folder / f"{epoch}.ckpt"
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def without_time(report):
-    return replace(report, seconds=0.0)
-
+from chemprop_hpo.hpo.chemistry.training import NonFiniteLossError, train
+from tests.hpo.trainings import Watcher, make_spec, same
 
 # ----------------------------------------------------------------------------- it learns
 
@@ -333,74 +284,6 @@ def test_a_training_can_be_stopped_from_outside(make_fold):
     last = train(make_spec(5), make_fold(), watcher)
     assert (last.epoch, last.stop_reason, last.final) == (2, None, None)
     assert len(watcher.reports) == 2
-
-
-# ----------------------------------------------------------------------------- going on
-
-REGULARISED = {
-    "model": {"dropout": 0.3, "batch_norm": True},
-    "optimization": {"weight_decay": 0.01, "warmup_epochs": 2, "patience": 4, "lr": None},
-}
-
-
-@pytest.mark.parametrize("head", ["regression", "mixture_of_experts"])
-def test_a_continued_training_is_bit_equal_to_an_uninterrupted_one(make_fold, tmp_path, head):
-    fold = make_fold()
-    spec = make_spec(5, **REGULARISED | {"model": REGULARISED["model"] | {"ffn_type": head}})
-    straight = Watcher(tmp_path)
-    train(spec, fold, straight)
-    assert not same(straight.weights[4], straight.weights[5])
-    for epoch in (1, 2, 4):
-        continued = Watcher()
-        train(spec, fold, continued, resume_from=straight.checkpoint(epoch))
-        expected = straight.reports[epoch:]
-        assert [without_time(r) for r in continued.reports] == [without_time(r) for r in expected]
-        assert same(continued.weights[5], straight.weights[5])
-        assert same(continued.best_weights[5], straight.best_weights[5])
-
-
-def test_a_continued_training_keeps_its_patience_and_its_best(make_fold, tmp_path):
-    fold, straight = make_fold(), Watcher(tmp_path)
-    spec = make_spec(50, optimization={"lr": 0.3, "patience": 3})
-    last = train(spec, fold, straight)
-    continued = Watcher()
-    train(spec, fold, continued, resume_from=straight.checkpoint(last.epoch - 1))
-    assert [without_time(r) for r in continued.reports] == [without_time(last)]
-    assert same(continued.best_weights[last.epoch], straight.weights[last.best_epoch])
-
-
-def test_a_finished_checkpoint_trains_nothing(make_fold, tmp_path):
-    watcher, again = Watcher(tmp_path), Watcher()
-    last = train(make_spec(2), make_fold(), watcher)
-    assert train(make_spec(2), make_fold(), again, watcher.checkpoint(2)) == last
-    assert again.reports == []
-
-
-def test_the_header_is_the_report_of_its_epoch(make_fold, tmp_path):
-    watcher = Watcher(tmp_path)
-    train(make_spec(2), make_fold(), watcher)
-    for report in watcher.reports:
-        assert read_checkpoint_header(watcher.checkpoint(report.epoch)) == report
-
-
-@pytest.mark.parametrize("lacks", ["best_metrics", "curve", "epoch"])
-def test_a_header_of_another_layout_is_refused(tmp_path, lacks):
-    report = {"epoch": 1, "value": 0.1, "best": 0.1, "best_epoch": 1, "metrics": {}}
-    report |= {"best_metrics": {}, "curve": [0.1], "seconds": 1.0}
-    write_checkpoint(tmp_path / "1.ckpt", {"report": report}, {})
-    assert read_checkpoint_header(tmp_path / "1.ckpt").curve == (0.1,)
-    del report[lacks]
-    write_checkpoint(tmp_path / "1.ckpt", {"report": report}, {})
-    with pytest.raises(CheckpointError, match="no report of an epoch"):
-        read_checkpoint_header(tmp_path / "1.ckpt")
-
-
-def test_a_checkpoint_of_another_training_is_refused(make_fold, tmp_path):
-    watcher = Watcher(tmp_path)
-    train(make_spec(2), make_fold(), watcher)
-    for other, named in ((make_spec(3), "max_epochs"), (make_spec(2, seed=8), "seed")):
-        with pytest.raises(CheckpointError, match=named):
-            train(other, make_fold(), watcher, watcher.checkpoint(1))
 
 
 def test_progress_of_a_past_epoch_is_refused(make_fold, tmp_path):

@@ -81,16 +81,6 @@ def test_a_trial_stopped_in_its_last_epoch_ends_where_it_is_continued(tmp_path: 
     assert (tmp_path / "trial" / "best.pt").exists()
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(tmp_path: Path) -> None:
-    training = thread(tmp_path, scripted.GOOD, every_s=0.0)
-    for _ in range(5):
-        training.next_report()
-    training.stop(5, keep=False)
-    (tmp_path / "trial" / "epoch_00005.ckpt").write_bytes(b"half")
-    continued = thread(tmp_path, scripted.GOOD)
-    assert [continued.next_report().epoch for _ in range(3)] == [4, 5, 6]
-
-
 def test_only_the_report_of_a_checkpoint_carries_the_curve_up_to_it(tmp_path: Path) -> None:
     training = thread(tmp_path, scripted.DIPS)
     before = [training.next_report() for _ in range(4)]
