@@ -1,4 +1,4 @@
-"""Tell what has changed between two configurations of a study, and what of it must not."""
+"""Tell which changes of a study's configuration would give its finished trials another meaning."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import Any
 
 from chemprop_hpo.configs.problems import shown
 
-__all__ = ["noted_changes", "refused_changes"]
+__all__ = ["refused_changes"]
 
 # They say how long a trial may train or repeat what stands elsewhere; the rest says what it is.
 _NOT_THE_MODEL = frozenset(
     {"max_epochs", "patience", "seed", "num_workers", "progress_bar", "criterion"}
 )
 _TRAINED = ("model", "optimization")
-_NOTED = (("scheduler",), ("sampler",), ("optimization", "patience"))
 
 
 def refused_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return one line for each change that would give finished trials another meaning.
+    """Return one line for each change with which a study cannot go on.
 
     What a trial was trained with is in its hyperparameters where it is searched, and only in
     the study's configuration where it is not. Keys that one of the two does not know are
@@ -38,28 +37,21 @@ def refused_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[s
     ]
 
 
-def noted_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return one line for each change that a study takes, and should remember.
-
-    How long trials train, who stops them and who suggests them: trials from before and after
-    it stay comparable, but do not come from one and the same procedure.
-    """
-    return [
-        f"{key}: {_shown(old)} before, {_shown(new)} now"
-        for path in _NOTED
-        for key, old, new in _differing(path, before, now)
-    ]
-
-
 # ----------------------------------------------------------------------------- what is refused
 
 
 def _base_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    told_by_trials = _NOT_THE_MODEL | _section(before, ("search_space",)).keys()
+    told_by_trials = _NOT_THE_MODEL | _always_searched(before)
     for name in _TRAINED:
         for key, old, new in _differing((name,), before, now):
             if key.rpartition(".")[2] not in told_by_trials:
                 yield f"{key}: its trials were trained with {_shown(old)}, not {_shown(new)}"
+
+
+def _always_searched(config: Mapping[str, Any]) -> set[str]:
+    """Return the parameters that each trial has; others keep the base value on some branch."""
+    space = _section(config, ("search_space",))
+    return {name for name in space if not _section(space, (name,)).get("condition")}
 
 
 def _first_trials(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

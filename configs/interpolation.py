@@ -10,9 +10,10 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import GrammarParseError, InterpolationKeyError, OmegaConfBaseException
 
+from chemprop_hpo.configs.errors import ConfigError
 from chemprop_hpo.configs.problems import Loc, Problem
 
-__all__ = ["escaped", "keep_references", "resolve_references"]
+__all__ = ["escaped", "keep_references", "resolve_references", "resolve_text"]
 
 _UNSET = re.compile(r"Environment variable '(?P<name>.*?)' not found")
 _ALIASES = {"q": "step"}
@@ -36,6 +37,27 @@ def resolve_references(values: dict[str, Any]) -> tuple[dict[str, Any], list[Pro
     for problem in broken:
         _put(resolved, problem.loc, _find(values, problem.loc))
     return resolved, broken
+
+
+def resolve_text(name: str, text: str) -> str:
+    """Return a single text with its references resolved.
+
+    Parameters
+    ----------
+    name : str
+        What the text is called in a message.
+    text : str
+        Such as ``postgresql://me:${oc.env:PGPASSWORD}@host/db``.
+
+    Raises
+    ------
+    ConfigError
+        If a reference cannot be resolved.
+    """
+    values, broken = resolve_references({name: text})
+    if broken:
+        raise ConfigError(*(f"{name} {problem.text}" for problem in broken))
+    return str(values[name])
 
 
 def keep_references(dumped: Any, written: Any) -> Any:

@@ -6,7 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["MASK", "has_masked", "mask_mapping", "mask_text", "mask_url"]
+__all__ = [
+    "MASK",
+    "has_masked",
+    "mask_mapping",
+    "mask_text",
+    "mask_url",
+    "same_place",
+]
 
 MASK = "***"
 
@@ -45,6 +52,12 @@ def has_masked(url: str) -> bool:
     """Whether the password of ``url`` was masked, so that it must be given again."""
     found = [*_IN_URL.finditer(url), *_IN_QUERY.finditer(url)]
     return any(match["password"] == MASK for match in found)
+
+
+def same_place(one: str, other: str) -> bool:
+    """Whether two URLs differ in nothing but how their passwords are written."""
+    plain = [_FROM_ENVIRONMENT.sub(MASK, mask_url(url)) for url in (one, other)]
+    return plain[0] == plain[1]
 
 
 def mask_mapping(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import typer
 
 from chemprop_hpo import __version__
 from chemprop_hpo.configs.errors import ChempropHpoError, ConfigError, DataError
+from chemprop_hpo.configs.secrets import mask_url
 from chemprop_hpo.hpo.commands import (
     delete,
     resume,
@@ -124,7 +125,8 @@ def _report(error: Exception, arguments: Sequence[str], *, debug: bool) -> int:
 def _passwords(arguments: Sequence[str]) -> list[str]:
     """Return the passwords of all URLs given: a library may quote one without its URL."""
     given = [*arguments, os.environ.get(STORAGE_VARIABLE, "")]
-    return [found[1] for text in given if (found := _PASSWORD.search(text))]
+    secret = [text for text in given if mask_url(text) != text]  # a reference is no secret
+    return [found[1] for text in secret if (found := _PASSWORD.search(text))]
 
 
 def _without(passwords: Sequence[str], line: str) -> str:

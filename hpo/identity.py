@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from chemprop_hpo.configs.changes import refused_changes
+from chemprop_hpo.configs.errors import StudyMismatchError
 from chemprop_hpo.configs.load import LoadedSweep
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.data_files import file_fingerprints
+from chemprop_hpo.hpo.chemistry.data_files import data_files, file_fingerprints
 from chemprop_hpo.hpo.search.space import Space
 from chemprop_hpo.hpo.tracking.manifest import build_manifest
 from chemprop_hpo.storage.database import Database, open_if_ready
@@ -24,12 +28,14 @@ from chemprop_hpo.storage.studies import (
 
 __all__ = ["check_study", "manifest_of", "record_of", "study_folder"]
 
+log = logging.getLogger(__name__)
+
 
 def manifest_of(config: SweepConfig) -> dict[str, Any]:
     """Return what must be known to repeat the sweep; reads every data file for its hash."""
     return build_manifest(
         seed=config.seed,
-        data=file_fingerprints(config),
+        data=_data_of(config),
         threads=config.resources.cpus_per_trial,
         devices=("cuda",) if config.resources.gpus_per_trial else ("cpu",),
     )
@@ -53,23 +59,46 @@ def record_of(loaded: LoadedSweep, manifest: Mapping[str, Any], folder: Path) ->
 
 
 def study_folder(config: SweepConfig, db: Database) -> Path:
-    """Return where the study's files are: where the file says, or where they were put before."""
-    if config.study.folder is None and study_exists(db, config.study_name):
-        before = Path(read_record(open_study(db, config.study_name)).folder)
-        if before.is_dir():
-            return before
-    return config.study_folder.absolute()
+    """Return where the study's files are: where they were put before, or where the file says."""
+    here = config.study_folder.absolute()
+    if not study_exists(db, config.study_name):
+        return here
+    study = open_study(db, config.study_name)
+    record = read_record(study)
+    before = Path(record.folder)
+    if os.path.isdir(before) and _place_in(record.config, config) == config.study_folder:
+        return before
+    if before != here and not os.path.isdir(here) and study.get_trials(deepcopy=False):
+        log.warning(
+            "the study's files are not taken from %s but begun anew in %s: trials that were "
+            "running begin from scratch; if they were moved, stop and give study.folder=PATH",
+            before,
+            here,
+        )
+    return here
 
 
-def check_study(loaded: LoadedSweep, manifest: Mapping[str, Any]) -> str:
+def check_study(
+    loaded: LoadedSweep, manifest: Mapping[str, Any], *, accept_changed_data: bool = False
+) -> str:
     """Check that the study can be created or gone on with, make nothing, and say which.
+
+    Parameters
+    ----------
+    loaded : LoadedSweep
+        The configuration.
+    manifest : Mapping
+        From `manifest_of`.
+    accept_changed_data : bool
+        Go on where data files are others than the study's.
 
     Raises
     ------
     StorageError
         If the database cannot be reached or used.
     StudyMismatchError
-        If the study holds other data, another metric or choices that cannot change.
+        If the study holds other data, another metric, choices that cannot change, or trials
+        that were trained with other settings.
     """
     config = loaded.config
     db = open_if_ready(config.study.storage)
@@ -78,5 +107,39 @@ def check_study(loaded: LoadedSweep, manifest: Mapping[str, Any]) -> str:
     with db:
         if not study_exists(db, config.study_name):
             return "would be created"
-        refuse_mismatch(db, config.study_name, record_of(loaded, manifest, Path()))
+        record = record_of(loaded, manifest, Path())
+        refuse_mismatch(db, config.study_name, record, accept_changed_data=accept_changed_data)
+        _refuse_other_training(db, config.study_name, record)
         return "exists and would go on"
+
+
+# ----------------------------------------------------------------------------- steps
+
+
+def _data_of(config: SweepConfig) -> dict[str, Any]:
+    """Return fingerprint and place of each data file: a resume may begin in another folder."""
+    prints = file_fingerprints(config)
+    named = {"test_file": config.data.test_file, "blind_file": config.data.blind_file}
+    paths: dict[str, Path | None] = {**data_files(config.data), **named}
+    return {
+        name: {**entry, "path": str(path.absolute())}
+        for name, entry in prints.items()
+        if (path := paths[name]) is not None
+    }
+
+
+def _place_in(stored: Mapping[str, Any], config: SweepConfig) -> Path:
+    """Return the folder that the stored configuration names, as it is written there."""
+    folder = (stored.get("study") or {}).get("folder")
+    parent = (stored.get("data") or {}).get("output_dir") or "studies"
+    return Path(folder) if folder else Path(parent) / config.study_name
+
+
+def _refuse_other_training(db: Database, name: str, record: StudyRecord) -> None:
+    before = read_record(open_study(db, name)).config
+    if lines := refused_changes(before, record.config):
+        raise StudyMismatchError(
+            f"study '{name}' in {db.masked_url} cannot go on with "
+            f"{'; '.join(lines)}; leave that as it was, or begin a new study: "
+            "chemprop-hpo sweep FILE --study NAME"
+        )

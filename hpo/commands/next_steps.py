@@ -18,8 +18,8 @@ def command_on(verb: str, study: str, storage: str, *more: str) -> str:
     verb, study : str
         The command and the study's name.
     storage : str
-        The masked URL. A password stays ``***``, to be written in by the reader, except where
-        the environment already holds the URL.
+        The URL without its password, which is a reference to the environment or ``***``, to be
+        written in by the reader. It is left out where the environment already holds the URL.
     *more : str
         Further arguments.
     """
@@ -40,6 +40,6 @@ def next_steps(study: str, storage: str, num_samples: int) -> list[str]:
 
 
 def _is_default(storage: str) -> bool:
-    from chemprop_hpo.configs.secrets import mask_url
+    from chemprop_hpo.configs.secrets import same_place
 
-    return storage == mask_url(os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE)
+    return same_place(storage, os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE)

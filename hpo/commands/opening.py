@@ -26,6 +26,15 @@ class OpenStudy:
     """An ``optuna.Study``; only storage and search import Optuna, so it is not named here."""
     record: StudyRecord
 
+    @property
+    def url(self) -> str:
+        """The database's URL as a person may type it: its password a reference, or ``***``."""
+        from chemprop_hpo.configs.secrets import same_place
+
+        masked = self.database.masked_url
+        written = str((self.record.config.get("study") or {}).get("storage", ""))
+        return written if same_place(written, masked) else masked
+
 
 def existing_database(url: str) -> Database:
     """Open a database that must exist already; nothing is created."""

@@ -34,9 +34,35 @@ StudyName = Annotated[
     str | None,
     typer.Option("--study", metavar="NAME", help="The study; without it, the most recent one."),
 ]
+
+
+def _resolved(url: str) -> str:
+    """Read variables of the environment, as a file's ``study.storage`` may name them."""
+    if "${" not in url:
+        return url
+    from chemprop_hpo.configs.interpolation import resolve_text
+
+    return resolve_text("--storage", url)
+
+
 StorageUrl = Annotated[
     str,
-    typer.Option("--storage", metavar="URL", envvar=STORAGE_VARIABLE, help=STORAGE_HELP),
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        envvar=STORAGE_VARIABLE,
+        help=STORAGE_HELP,
+        callback=_resolved,
+    ),
+]
+AcceptChangedData = Annotated[
+    bool,
+    typer.Option(
+        "--accept-changed-data",
+        help="Go on although data files have changed since the study began. Its finished trials "
+        "keep values of the old data, beside new ones of the new data; the study notes it.",
+        show_default=False,
+    ),
 ]
 Level = Annotated[
     LogLevel,

@@ -38,11 +38,11 @@ def report_outcome(result: SweepResult, storage_url: str) -> None:
     """
     with existing_study(result.study, storage_url) as opened:
         _show_best(opened)
-        config = opened.record.config
+        config, url = opened.record.config, opened.url
     if result.signal is not None:
-        _say_interrupted(result)
+        _say_interrupted(result, url)
         raise typer.Exit(128 + result.signal)
-    _say_ended(result, config)
+    _say_ended(result, config, url)
 
 
 def _show_best(opened: OpenStudy) -> None:
@@ -56,18 +56,18 @@ def _show_best(opened: OpenStudy) -> None:
     say(f"study {opened.name}: {tally}; {epochs_trained(opened.study)} epochs trained")
 
 
-def _say_interrupted(result: SweepResult) -> None:
+def _say_interrupted(result: SweepResult, url: str) -> None:
     note(
         "interrupted: finished trials and the last checkpoint of each running trial are kept; "
         "resume with:"
     )
-    note(f"  {command_on('resume', result.study, result.storage)}")
+    note(f"  {command_on('resume', result.study, url)}")
 
 
-def _say_ended(result: SweepResult, config: Mapping[str, Any]) -> None:
+def _say_ended(result: SweepResult, config: Mapping[str, Any], url: str) -> None:
     if result.reason == "time_budget":
         say("the time budget is spent; what was finished is kept")
-    for line in next_steps(result.study, result.storage, config.get("num_samples", 100)):
+    for line in next_steps(result.study, url, config.get("num_samples", 100)):
         say(line)
     if _wants_ensembles(config):
         say(
@@ -75,7 +75,7 @@ def _say_ended(result: SweepResult, config: Mapping[str, Any]) -> None:
             "the best configurations are shown by:"
         )
         top_k = str(config["transfer_learning"].get("top_k", 3))
-        say(f"  {command_on('top-k', result.study, result.storage, '-k', top_k)}")
+        say(f"  {command_on('top-k', result.study, url, '-k', top_k)}")
 
 
 def _wants_ensembles(config: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from chemprop_hpo.hpo.commands.logs import hush_optuna
 from chemprop_hpo.hpo.commands.opening import existing_database, latest
 from chemprop_hpo.hpo.commands.options import (
     DEFAULT_STORAGE,
+    AcceptChangedData,
     Debug,
     Level,
     LogLevel,
@@ -24,13 +25,19 @@ HELP = """\
 Go on with a study: its unfinished trials from their last checkpoints, then new ones.
 
 Everything needed is in the database; the YAML file is not read again. `--num-samples` sets
-the study's new total, so that a finished study can be made longer.
+the study's new total, so that a finished study can be made longer. KEY=VALUE says what is
+different here: paths, resources, tracking, time budget. What would give finished trials
+another meaning, such as other base values of the model, is refused.
+
+Data files are recognised by their content, wherever they are. Where they were changed on
+purpose, `--accept-changed-data` goes on, and the study notes the change.
 
 \b
 Examples:
   chemprop-hpo resume --study esol
   chemprop-hpo resume --study esol --num-samples 60
-  chemprop-hpo resume --study esol resources.max_concurrent_trials=2
+  chemprop-hpo resume --study esol data.file=/data/esol.csv study.folder=/scratch/esol
+  chemprop-hpo resume --storage 'postgresql://me:${oc.env:PGPASSWORD}@host/db'
 
 \b
 Exit codes: 0 finished, 1 failed, 2 something to put right, 130 or 143
@@ -48,21 +55,46 @@ def resume(
     study: StudyName = None,
     storage: StorageUrl = DEFAULT_STORAGE,
     num_samples: NumSamples = None,
+    accept_changed_data: AcceptChangedData = False,
     log_level: Level = LogLevel.INFO,
     debug: Debug = False,
 ) -> None:
     """Resume the study, and report as ``sweep`` does."""
     changes = checked_overrides(overrides)
-    if study is None:
-        with existing_database(storage) as database:
-            study = latest(database)
+    study = _checked(study, storage, changes, num_samples, accept_changed_data)
     with watched(log_level) as display:
         from chemprop_hpo.hpo.sweep import resume_sweep
 
         hush_optuna()
         result = resume_sweep(
-            study, storage, overrides=changes, num_samples=num_samples, observers=(display,)
+            study,
+            storage,
+            overrides=changes,
+            num_samples=num_samples,
+            accept_changed_data=accept_changed_data,
+            observers=(display,),
         )
     from chemprop_hpo.hpo.commands.outcome import report_outcome
 
     report_outcome(result, storage)
+
+
+def _checked(
+    study: str | None,
+    storage: str,
+    changes: list[str],
+    num_samples: int | None,
+    accept_changed_data: bool,
+) -> str:
+    """Return the study's name, once all is checked that can be before the long imports."""
+    from chemprop_hpo.hpo.identity import check_study, manifest_of
+    from chemprop_hpo.hpo.resuming import sweep_of_study
+
+    with existing_database(storage) as database:
+        study = study or latest(database)
+        loaded = sweep_of_study(
+            database, study, storage, overrides=changes, num_samples=num_samples
+        )
+    manifest = manifest_of(loaded.config)
+    check_study(loaded, manifest, accept_changed_data=accept_changed_data)
+    return study

@@ -11,6 +11,7 @@ from chemprop_hpo.hpo.commands.logs import hush_optuna
 from chemprop_hpo.hpo.commands.options import (
     STORAGE_HELP,
     STORAGE_VARIABLE,
+    AcceptChangedData,
     Debug,
     Level,
     LogLevel,
@@ -30,6 +31,9 @@ Run the sweep that a YAML file describes.
 Trials are kept in a study as they run. Ctrl-C ends a sweep cleanly; `resume`, or the same
 `sweep` once more, goes on with it. `--dry-run` checks data, resources and database, shows the
 search space and five configurations, and starts nothing.
+
+A study refuses data files that are not those it began with. Where that is meant, as after
+the correction of a label, `--accept-changed-data` goes on, and the study notes the change.
 
 \b
 Examples:
@@ -62,40 +66,40 @@ def sweep(
     study: Name = None,
     storage: Url = None,
     dry_run: DryRun = False,
+    accept_changed_data: AcceptChangedData = False,
     log_level: Level = LogLevel.INFO,
     debug: Debug = False,
 ) -> None:
     """Load the file, then plan or run it."""
     changes = sweep_overrides(overrides, study, storage)
     from chemprop_hpo.configs.load import load_sweep
-    from chemprop_hpo.hpo.chemistry.data_files import file_fingerprints
+    from chemprop_hpo.hpo.identity import check_study, manifest_of
 
     loaded = load_sweep(file, changes)
-    # What trains takes long to import; a file that is missing is said at once.
-    file_fingerprints(loaded.config)
-    if dry_run:
-        _show_plan(loaded, log_level)
-    else:
-        _run(loaded, log_level)
+    # What trains takes long to import; what is missing or does not fit is said at once.
+    manifest = manifest_of(loaded.config)
+    check_study(loaded, manifest, accept_changed_data=accept_changed_data)
+    act = _show_plan if dry_run else _run
+    act(loaded, log_level, accept_changed_data)
 
 
-def _run(loaded: LoadedSweep, log_level: LogLevel) -> None:
+def _run(loaded: LoadedSweep, log_level: LogLevel, accept_changed_data: bool) -> None:
     with watched(log_level) as display:
         from chemprop_hpo.hpo.sweep import start_sweep
 
         hush_optuna()
-        result = start_sweep(loaded, observers=(display,))
+        result = start_sweep(loaded, accept_changed_data=accept_changed_data, observers=(display,))
     from chemprop_hpo.hpo.commands.outcome import report_outcome
 
     report_outcome(result, loaded.config.study.storage)
 
 
-def _show_plan(loaded: LoadedSweep, log_level: LogLevel) -> None:
+def _show_plan(loaded: LoadedSweep, log_level: LogLevel, accept_changed_data: bool) -> None:
     with watched(log_level):
         from chemprop_hpo.hpo.sweep import plan_sweep
 
         hush_optuna()
-        plan = plan_sweep(loaded)
+        plan = plan_sweep(loaded, accept_changed_data=accept_changed_data)
     write(_plan_text(plan))
 
 

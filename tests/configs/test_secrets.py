@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 
 from chemprop_hpo.configs.schema import StudyConfig, SweepConfig
-from chemprop_hpo.configs.secrets import has_masked, mask_mapping, mask_text, mask_url
+from chemprop_hpo.configs.secrets import (
+    has_masked,
+    mask_mapping,
+    mask_text,
+    mask_url,
+    same_place,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +60,20 @@ def test_a_masked_password_is_recognised():
     assert has_masked("postgresql://me:***@host/db")
     assert has_masked("postgresql://host/db?password=***")
     assert not has_masked("postgresql://me:stars@host/db")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("postgresql://me:hunter2@host/db", "postgresql://me:${oc.env:PW}@host/db", True),
+        ("postgresql://me:***@host/db", "postgresql://me:${oc.env:PW}@host/db", True),
+        ("postgresql://me:***@host/db", "postgresql://me:***@other/db", False),
+        ("postgresql://host/db?password=***", "postgresql://host/db?password=x", True),
+        ("sqlite:///a.db", "sqlite:///b.db", False),
+    ],
+)
+def test_a_place_is_the_same_however_its_password_is_written(one, other, same):
+    assert same_place(one, other) is same
 
 
 def test_a_mapping_is_masked_however_deep():

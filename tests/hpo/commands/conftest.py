@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.hpo.commands.made_study import SWEEP_YAML, make_study
+from tests.hpo.commands.made_study import SWEEP_YAML, TABLE, make_study
 from tests.hpo.commands.shell import Shell
 from tests.hpo.commands.stand_ins import sweep_module
 
@@ -30,7 +30,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 def sweep_file(tmp_path: Path) -> Path:
     path = tmp_path / "esol.yaml"
     path.write_text(SWEEP_YAML)
-    (tmp_path / "esol.csv").write_text("smiles,logS\nCCO,1.1\n")
+    path.with_name("esol.csv").write_text(TABLE)
     return path
 
 
@@ -43,6 +43,7 @@ def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
 def made_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     (folder / "esol.yaml").write_text(SWEEP_YAML)
+    (folder / "esol.csv").write_text(TABLE)
     make_study("esol", folder / "esol.yaml", f"sqlite:///{folder}/studies.db")
     return folder / "studies.db"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ search_space:
   ffn_type: {type: choice, choices: [regression, branched]}
   trunk_n_layers: {type: randint, low: 1, high: 3, condition: "ffn_type == 'branched'"}
 """
+TABLE = "smiles,logS\nCCO,1.1\n"
 DISTRIBUTIONS = {
     "depth": IntDistribution(2, 6),
     "max_lr": FloatDistribution(1e-4, 1e-2, log=True),
@@ -61,6 +63,7 @@ def ended(params: dict[str, Any], state: TrialState, reason: str, epochs: int) -
 
 
 def make_study(name: str, sweep_file: Path, url: str = "sqlite:///studies.db") -> None:
+    """Make a study of the table beside the file, with three complete trials of six."""
     stored = load_sweep(
         sweep_file, [f"study.name={json.dumps(name)}", f"study.storage={url}"]
     ).stored
@@ -70,7 +73,7 @@ def make_study(name: str, sweep_file: Path, url: str = "sqlite:///studies.db") -
         mode="min",
         space=stored["search_space"],
         space_hash="0",
-        data={"esol.csv": {"sha256": "ab", "rows": 3}},
+        data={"file": fingerprint(sweep_file.with_name("esol.csv"))},
         seed=0,
         folder=f"studies/{name}",
     )
@@ -82,3 +85,9 @@ def make_study(name: str, sweep_file: Path, url: str = "sqlite:///studies.db") -
         study.add_trial(ended(PLAIN, TrialState.FAIL, "nan", 2))
         study.add_trial(ended(PLAIN, TrialState.FAIL, "interrupted", 4))
         study.add_trial(finished(BRANCHED, 0.4, seed=8))
+
+
+def fingerprint(table: Path) -> dict[str, Any]:
+    rows = len(table.read_text().splitlines()) - 1
+    sha = hashlib.sha256(table.read_bytes()).hexdigest()
+    return {"sha256": sha, "rows": rows, "path": str(table.absolute())}

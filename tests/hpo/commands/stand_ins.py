@@ -45,7 +45,7 @@ def sweep_module() -> ModuleType:
 
     module.start_sweep = start_sweep  # type: ignore[attr-defined]  # as the real one
     module.resume_sweep = resume_sweep  # type: ignore[attr-defined]
-    module.plan_sweep = lambda loaded: Plan()  # type: ignore[attr-defined]
+    module.plan_sweep = lambda loaded, **options: Plan()  # type: ignore[attr-defined]
     return module
 
 

@@ -43,8 +43,10 @@ def test_study_reaches_the_configuration_as_it_is_written(
 
 
 def test_storage_reaches_the_sweep_and_its_password_nobody_else(
-    sweeps: Any, sweep_file: Path, shell: Shell
+    sweeps: Any, sweep_file: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # There is no such server, which would be said before.
+    monkeypatch.setattr("chemprop_hpo.hpo.identity.open_if_ready", lambda url: None)
     url = f"postgresql://me:{SECRET}@host/db?options=-c%20a%3Db"
     sweeps.result = SweepFailedError(f"lost {url}")
     assert shell("sweep", str(sweep_file), "--storage", url) == 1
@@ -122,7 +124,7 @@ def test_a_closed_pipe_does_not_end_the_sweep(study: str, sweep_file: Path) -> N
         from chemprop_hpo.hpo import cli
         from chemprop_hpo.hpo.events import SweepStarted, TrialEnded
         module = types.ModuleType("chemprop_hpo.hpo.sweep")
-        def start_sweep(loaded, *, observers):
+        def start_sweep(loaded, *, observers, **options):
             watcher = observers[0]
             watcher.sweep_started(SweepStarted("esol", "x", "m", "min", 9, 9, 1, False, {{}}))
             sys.stdin.read()  # until the reader of the pipe has gone
