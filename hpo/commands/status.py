@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chemprop_hpo.hpo.commands.console import say
+from chemprop_hpo.hpo.commands.lineage_lines import (
+    ago,
+    chain_lines,
+    change_lines,
+    driver_lines,
+    orphan_lines,
+    waiting_lines,
+)
 from chemprop_hpo.hpo.commands.next_steps import command_on
 from chemprop_hpo.hpo.commands.opening import OpenStudy, existing_study
 from chemprop_hpo.hpo.commands.options import DEFAULT_STORAGE, Debug, StorageUrl, StudyName
@@ -15,13 +23,17 @@ from chemprop_hpo.hpo.commands.trial_tables import (
     head_words,
     number,
 )
-from chemprop_hpo.hpo.progress.wording import FREE_REASONS, STATE_WORDS, duration
+from chemprop_hpo.hpo.progress.wording import FREE_REASONS, STATE_WORDS
 
 if TYPE_CHECKING:
     from chemprop_hpo.storage.trials import TrialRecord
 
 HELP = """\
 Show where a study stands: its trials, its best value, who works on it, how to resume it.
+
+A driver is a process of `sweep` or `resume`. One that has not beaten for a minute, or whose
+process is gone from this machine, is dead; its trials are orphans, which `resume` takes up.
+A chain such as `3 -> 9` says that trial 9 goes on with what trial 3 had begun.
 
 \b
 Examples:
@@ -44,18 +56,32 @@ def _lines(opened: OpenStudy) -> list[tuple[str, str]]:
     from chemprop_hpo.storage.trials import epochs_trained, trial_records
 
     records = trial_records(opened.study)
-    place = opened.database.masked_url
     return [
-        ("study", f"{opened.name} in {place}"),
+        ("study", f"{opened.name} in {opened.database.masked_url}"),
         ("metric", f"{opened.record.metric} ({direction_words(opened.record.mode)})"),
         ("trials", _trials(records, opened.record.config)),
         ("epochs", f"{epochs_trained(opened.study)} trained"),
         ("best", _best(opened)),
-        *(("running", line) for line in _running(opened)),
-        *(("driver", line) for line in _drivers(opened)),
+        *_who_does_what(opened),
+        *(("changed", line) for line in change_lines(opened.study.user_attrs.get("changes", []))),
         ("activity", _last_activity(opened)),
-        ("resume", command_on("resume", opened.name, place)),
+        ("resume", command_on("resume", opened.name, opened.url)),
     ]
+
+
+def _who_does_what(opened: OpenStudy) -> Iterator[tuple[str, str]]:
+    from chemprop_hpo.storage.lineage import continuation_rows, driver_states
+    from chemprop_hpo.storage.ownership import orphans
+
+    where = (opened.database, opened.study)
+    lost, rows = orphans(*where), continuation_rows(*where)
+    trials = opened.study.get_trials(deepcopy=False)
+    drivers = driver_states(*where)
+    yield from (("running", line) for line in _running(opened, {t.number for t in lost}))
+    yield from (("orphan", line) for line in orphan_lines(lost))
+    yield from (("waiting", line) for line in waiting_lines(trials, rows))
+    yield from (("driver", line) for line in driver_lines(drivers, opened.database.now()))
+    yield from (("chain", line) for line in chain_lines(rows))
 
 
 def _trials(records: Sequence[TrialRecord], config: Mapping[str, Any]) -> str:
@@ -73,10 +99,10 @@ def _best(opened: OpenStudy) -> str:
     return f"{opened.record.metric} {number(best.value)} in trial {best.number} ({where})"
 
 
-def _running(opened: OpenStudy) -> list[str]:
+def _running(opened: OpenStudy, lost: Collection[int]) -> list[str]:
     longest = (opened.record.config.get("scheduler") or {}).get("max_t", "?")
     trials = [t for t in opened.study.get_trials(deepcopy=False) if t.state.name == "RUNNING"]
-    return [f"trial {t.number}: {_stand(t, longest)}" for t in trials]
+    return [f"trial {t.number}: {_stand(t, longest)}" for t in trials if t.number not in lost]
 
 
 def _stand(trial: Any, longest: object) -> str:
@@ -87,21 +113,8 @@ def _stand(trial: Any, longest: object) -> str:
     return f"epoch {trial.last_step} of {longest}, best {number(best)}"
 
 
-def _drivers(opened: OpenStudy) -> list[str]:
-    from chemprop_hpo.storage.drivers import live_drivers
-
-    now = opened.database.now()
-    alive = live_drivers(opened.database, opened.study)
-    lines = [f"process {d.pid} on {d.host}, {_ago(now - d.beat_at)}" for d in alive]
-    return lines or ["none at work"]
-
-
 def _last_activity(opened: OpenStudy) -> str:
     from chemprop_hpo.storage.studies import list_studies
 
     moment = next(s.last_active for s in list_studies(opened.database) if s.name == opened.name)
-    return "none yet" if moment is None else _ago(opened.database.now() - moment.timestamp())
-
-
-def _ago(seconds: float) -> str:
-    return f"{duration(max(seconds, 0.0))} ago"
+    return "none yet" if moment is None else ago(opened.database.now() - moment.timestamp())
