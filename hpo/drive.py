@@ -32,7 +32,7 @@ from chemprop_hpo.hpo.trial.tuning import tune_trials
 from chemprop_hpo.hpo.trial.weights import keep_only
 from chemprop_hpo.storage.database import Database
 from chemprop_hpo.storage.outages import is_full, is_outage
-from chemprop_hpo.storage.ownership import Driver, StopReason, continue_trial
+from chemprop_hpo.storage.ownership import BEAT_EVERY_S, Driver, StopReason, continue_trial
 from chemprop_hpo.storage.pulse import Pulse
 from chemprop_hpo.storage.studies import Study
 from chemprop_hpo.storage.trials import TrialRecord, best_trials, counts, folders_in_use
@@ -287,7 +287,8 @@ class _Flights:
             return self.drive.no_room(f"{self.drive.folder}: {searcher.fatal}")
         if (full := self.book.writer.full) is not None:
             return self.drive.no_room(f"{self.drive.db.masked_url}: {full}")
-        if self.pulse.silent_s() > self.drive.config.study.outage_limit_s:
+        # A beat is due every BEAT_EVERY_S; only what is beyond that is an outage.
+        if self.pulse.silent_s() - BEAT_EVERY_S > self.drive.config.study.outage_limit_s:
             return self.drive.database_gone()
         return None
 
