@@ -104,6 +104,8 @@ def grid_values(parameter: Parameter) -> tuple[Value, ...] | None:
 def sampling_order(space: Mapping[str, Parameter]) -> tuple[str, ...]:
     """Return the names so that each comes after those that its condition speaks of.
 
+    The order is the same in every process, or a resumed sweep would draw other points.
+
     Raises
     ------
     SpaceError
@@ -112,7 +114,7 @@ def sampling_order(space: Mapping[str, Parameter]) -> tuple[str, ...]:
     sorter: TopologicalSorter[str] = TopologicalSorter()
     for name, parameter in space.items():
         needs = parse_condition(parameter.condition).names if parameter.condition else ()
-        sorter.add(name, *(other for other in needs if other in space))
+        sorter.add(name, *(other for other in space if other in needs))
     try:
         return tuple(sorter.static_order())
     except CycleError as error:
