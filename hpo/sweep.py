@@ -80,7 +80,9 @@ def start_sweep(
         if not study_exists(db, config.study_name):
             refuse_foreign(folder, config.study_name, None)
         record = record_of(loaded, manifest, folder)
-        study, created = open_or_create_study(db, config.study_name, record)
+        study, created = open_or_create_study(
+            db, config.study_name, record, accept_changed_data=accept_changed_data
+        )
         claim_folder(folder, study.study_name, study.user_attrs["created"], db.masked_url)
         audience = Audience([*observers, *_trackers(loaded, manifest)])
         drive = Drive(config, folder, db, study, audience, not created, train)

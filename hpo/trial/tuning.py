@@ -17,6 +17,7 @@ from chemprop_hpo.hpo.search.asha import Asha
 from chemprop_hpo.hpo.search.searcher import StudySearcher
 from chemprop_hpo.hpo.trial.callback import SweepCallback
 from chemprop_hpo.hpo.trial.ending import EarlyEnd
+from chemprop_hpo.hpo.trial.memory_kills import memory_kills_as_deaths
 from chemprop_hpo.hpo.trial.trainable import TrialJob, TrialTrainable
 
 __all__ = ["tune_trials"]
@@ -77,7 +78,9 @@ def tune_trials(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         )
-        tune.Tuner(trainable, tune_config=tune_config, run_config=run_config).fit()
+        tuner = tune.Tuner(trainable, tune_config=tune_config, run_config=run_config)
+        with memory_kills_as_deaths():
+            tuner.fit()
 
 
 @contextmanager
