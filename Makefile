@@ -21,7 +21,7 @@ export HOME := $(abspath $(VENV))/home
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test check format clean
+.PHONY: help install sweep test faults check format clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ sweep: $(STAMP) data/freesolv.csv ## Quick start: 16 models of FreeSolv, then a 
 
 test: $(STAMP) ## Run the tests; make test ARGS="-k house" runs some
 	$(BIN)/pytest $(ARGS)
+
+faults: $(STAMP) ## Kill sweeps at random moments, an hour of it; ARGS="--kills 10" for less
+	$(BIN)/python -m tests.faults $(ARGS)
 
 check: $(STAMP) ## Format, lint, types, import contracts, shell scripts
 	$(BIN)/ruff format --check .
