@@ -12,7 +12,7 @@ from chemprop_hpo.storage.database import Database
 from chemprop_hpo.storage.drivers import Roster
 from chemprop_hpo.storage.tables import continuations
 
-__all__ = ["MAX_RETRIES", "StopReason", "continue_trial", "mend_continuations", "orphans"]
+__all__ = ["MAX_RETRIES", "StopReason", "continue_trial", "orphans"]
 
 StopReason = Literal["interrupted", "orphaned", "time_budget"]
 
@@ -91,11 +91,6 @@ def continue_trial(
             )
         )
         return int(successor.number)
-
-
-def mend_continuations(db: Database, study: optuna.Study, driver_id: str) -> list[int]:
-    """Return nothing: there is nothing left to mend."""
-    return []
 
 
 def _successor(trial: FrozenTrial, retries: int) -> FrozenTrial:

@@ -6,7 +6,6 @@ from chemprop_hpo.storage.continuations import (
     MAX_RETRIES,
     StopReason,
     continue_trial,
-    mend_continuations,
     orphans,
 )
 from chemprop_hpo.storage.drivers import (
@@ -19,10 +18,10 @@ from chemprop_hpo.storage.drivers import (
     is_dead,
     live_drivers,
 )
+from chemprop_hpo.storage.optuna_storage import SlotLostError
 from chemprop_hpo.storage.slots import (
     claim_slot,
     claimed_slots,
-    release_slot,
     release_stale_slots,
 )
 
@@ -33,6 +32,7 @@ __all__ = [
     "Driver",
     "DriverRow",
     "Roster",
+    "SlotLostError",
     "StopReason",
     "all_drivers",
     "claim_slot",
@@ -40,8 +40,6 @@ __all__ = [
     "continue_trial",
     "is_dead",
     "live_drivers",
-    "mend_continuations",
     "orphans",
-    "release_slot",
     "release_stale_slots",
 ]

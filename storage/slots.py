@@ -12,15 +12,11 @@ from chemprop_hpo.storage.database import Database
 from chemprop_hpo.storage.drivers import Roster
 from chemprop_hpo.storage.tables import slots
 
-__all__ = ["claim_slot", "claimed_slots", "release_slot", "release_stale_slots"]
+__all__ = ["claim_slot", "claimed_slots", "release_stale_slots"]
 
 
 def claim_slot(
-    db: Database,
-    study_id: int,
-    driver_id: str,
-    total: int,
-    used: Collection[int] | None = None,
+    db: Database, study_id: int, driver_id: str, total: int, used: Collection[int] = ()
 ) -> int | None:
     """Claim the lowest free slot below ``total`` for a driver, or return None if all are taken.
 
@@ -36,7 +32,7 @@ def claim_slot(
         Who claims.
     total : int
         The study's budget.
-    used : collection of int, optional
+    used : collection of int
         The slots with which this driver has begun trials. One that it claimed and that is not
         among them is returned first: the answer to that claim was lost with the connection.
     """
@@ -58,13 +54,6 @@ def claimed_slots(db: Database, study_id: int) -> dict[int, str]:
         return {row.slot: row.driver_id for row in rows}
 
 
-def release_slot(db: Database, study_id: int, slot: int) -> None:
-    """Give a slot back that no trial came to use."""
-    mine = (slots.c.study_id == study_id) & (slots.c.slot == slot)
-    with db.engine.begin() as connection:
-        connection.execute(delete(slots).where(mine))
-
-
 def release_stale_slots(db: Database, study: optuna.Study) -> list[int]:
     """Give back the slots that dead drivers claimed and no trial refers to; return them."""
     study_id = db.study_id(study)
@@ -78,10 +67,8 @@ def release_stale_slots(db: Database, study: optuna.Study) -> list[int]:
 
 
 def _forgotten(
-    claims: Mapping[int, str], driver_id: str, total: int, used: Collection[int] | None
+    claims: Mapping[int, str], driver_id: str, total: int, used: Collection[int]
 ) -> int | None:
-    if used is None:
-        return None
     mine = (slot for slot, owner in claims.items() if owner == driver_id and slot < total)
     return next((slot for slot in mine if slot not in used), None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from optuna import Study
 from optuna.trial import Trial, TrialState
@@ -12,9 +13,9 @@ from chemprop_hpo.configs.schema import Value
 from chemprop_hpo.storage.database import Database
 from chemprop_hpo.storage.ownership import (
     Driver,
+    SlotLostError,
     claim_slot,
     continue_trial,
-    mend_continuations,
     orphans,
     release_stale_slots,
 )
@@ -80,7 +81,7 @@ class TrialSource:
 
     def take_up_orphans(self) -> bool:
         """Let trials of dead drivers wait to be continued; return whether anything was found."""
-        found = bool(mend_continuations(self._db, self._study, self._driver.id))
+        found = False
         for orphan in orphans(self._db, self._study):
             log.warning("trial %d has lost its driver and is continued", orphan.number)
             continue_trial(self._db, self._study, orphan, self._driver.id, "orphaned")
@@ -90,12 +91,14 @@ class TrialSource:
     def _next(self) -> Trial | None:
         if waiting := self._take_waiting():
             return waiting
-        slot = claim_slot(self._db, self._study_id, self._driver.id, self._total, self._used)
-        if slot is None:
-            return None
-        trial = self._begin(slot)
-        self._used.add(slot)
-        return trial
+        while True:
+            slot = claim_slot(self._db, self._study_id, self._driver.id, self._total, self._used)
+            if slot is None:
+                return None
+            with suppress(SlotLostError):  # this machine slept since it claimed the slot
+                trial = self._begin(slot)
+                self._used.add(slot)
+                return trial
 
     def _take_waiting(self) -> Trial | None:
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):

@@ -93,10 +93,10 @@ def test_a_driver_that_slept_begins_no_trial_in_a_slot_that_another_has_by_now(
     db: Database, study: optuna.Study
 ) -> None:
     asleep, awake = Driver.register(db, study), Driver.register(db, study)
-    given = {"driver": asleep.id, "slot": claim_slot(db, asleep.study_id, asleep.id, 9)}
+    given = {"driver": asleep.id, "slot": claim_slot(db, asleep.study_id, asleep.id, 9, ())}
     silence(db, asleep)
     assert release_stale_slots(db, study) == [0]
-    assert claim_slot(db, awake.study_id, awake.id, 9) == 0
+    assert claim_slot(db, awake.study_id, awake.id, 9, ()) == 0
     with pytest.raises(SlotLostError, match="place 0 of the budget went to another driver"):
         db.storage.create_running_trial(asleep.study_id, given)
     assert study.get_trials() == []
@@ -106,7 +106,7 @@ def test_a_driver_that_slept_takes_back_a_slot_that_nobody_wanted(
     db: Database, study: optuna.Study
 ) -> None:
     asleep = Driver.register(db, study)
-    given = {"driver": asleep.id, "slot": claim_slot(db, asleep.study_id, asleep.id, 9)}
+    given = {"driver": asleep.id, "slot": claim_slot(db, asleep.study_id, asleep.id, 9, ())}
     silence(db, asleep)
     assert release_stale_slots(db, study) == [0]
     db.storage.create_running_trial(asleep.study_id, given)
@@ -164,8 +164,8 @@ def _create_five(url: str) -> None:
     with open_database(url) as db:
         study_id = db.study_id(open_study(db, "esol"))
         driver = Driver.register(db, open_study(db, "esol")).id
-        for _ in range(5):
-            slot = claim_slot(db, study_id, driver, 20)
+        for begun in range(5):
+            slot = claim_slot(db, study_id, driver, 20, range(20) if begun else ())
             db.storage.create_running_trial(study_id, {"driver": driver, "slot": slot})
 
 

@@ -15,7 +15,6 @@ from chemprop_hpo.storage.ownership import (
     claim_slot,
     claimed_slots,
     live_drivers,
-    release_slot,
     release_stale_slots,
 )
 from chemprop_hpo.storage.studies import delete_study, open_study
@@ -54,23 +53,25 @@ def test_a_killed_driver_is_dead_at_once(db: Database, study: optuna.Study, read
     assert live_drivers(db, study) == []
 
 
-def test_the_lowest_free_slot_is_claimed(db: Database, driver: Driver) -> None:
-    claim = [claim_slot(db, driver.study_id, driver.id, 3) for _ in range(4)]
-    assert claim == [0, 1, 2, None]
-    release_slot(db, driver.study_id, 1)
-    assert claim_slot(db, driver.study_id, driver.id, 3) == 1
-    assert claim_slot(db, driver.study_id, driver.id, 5) == 3
+def test_the_lowest_free_slot_is_claimed(db: Database, study: optuna.Study, driver: Driver) -> None:
+    gone = Driver.register(db, study)
+    assert [claim_slot(db, driver.study_id, driver.id, 3, range(n)) for n in range(2)] == [0, 1]
+    assert claim_slot(db, driver.study_id, gone.id, 3, ()) == 2
+    assert claim_slot(db, driver.study_id, driver.id, 3, {0, 1}) is None
+    gone.leave()
+    release_stale_slots(db, study)
+    assert [claim_slot(db, driver.study_id, driver.id, 5, range(n)) for n in (2, 3)] == [2, 3]
 
 
 def test_a_slot_whose_claim_was_not_answered_is_claimed_first(
     db: Database, study: optuna.Study, driver: Driver
 ) -> None:
     other = Driver.register(db, study)
-    claim_slot(db, driver.study_id, other.id, 9)
-    assert [claim_slot(db, driver.study_id, driver.id, 9) for _ in range(2)] == [1, 2]
-    assert claim_slot(db, driver.study_id, driver.id, 9, used={1}) == 2
-    assert claim_slot(db, driver.study_id, driver.id, 9, used={1, 2}) == 3
-    assert claim_slot(db, driver.study_id, driver.id, 1, used=set()) is None
+    claim_slot(db, driver.study_id, other.id, 9, ())
+    assert [claim_slot(db, driver.study_id, driver.id, 9, used) for used in ((), {1})] == [1, 2]
+    assert claim_slot(db, driver.study_id, driver.id, 9, {1}) == 2
+    assert claim_slot(db, driver.study_id, driver.id, 9, {1, 2}) == 3
+    assert claim_slot(db, driver.study_id, driver.id, 1, ()) is None
 
 
 def test_four_processes_claim_forty_slots_once_each(
@@ -85,8 +86,8 @@ def test_slots_of_the_dead_are_freed_unless_a_trial_has_them(
     db: Database, study: optuna.Study, driver: Driver
 ) -> None:
     dead = Driver.register(db, study)
-    for owner in (dead, dead, driver):
-        claim_slot(db, driver.study_id, owner.id, 9)
+    for owner, used in ((dead, ()), (dead, {0}), (driver, ())):
+        claim_slot(db, driver.study_id, owner.id, 9, used)
     study.ask().set_user_attr("slot", 1)
     assert release_stale_slots(db, study) == []
     dead.leave()
@@ -97,7 +98,7 @@ def test_slots_of_the_dead_are_freed_unless_a_trial_has_them(
 def test_a_slot_is_not_freed_when_its_driver_wakes_up_and_begins_a_trial(
     db: Database, study: optuna.Study, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slot = claim_slot(db, driver.study_id, driver.id, 9)
+    slot = claim_slot(db, driver.study_id, driver.id, 9, ())
     silence(db, driver)
     with monkeypatch.context() as before_it_woke_up:
         before_it_woke_up.setattr(study, "get_trials", lambda **_: [])
@@ -116,7 +117,7 @@ def test_a_driver_that_comes_while_one_looks_keeps_its_slot(
             seen = look(*args)
             if not comers:
                 comers.append(Driver.register(db, study))
-                assert claim_slot(db, comers[0].study_id, comers[0].id, 9) == 0
+                assert claim_slot(db, comers[0].study_id, comers[0].id, 9, ()) == 0
             return seen
 
         return looked
@@ -136,7 +137,7 @@ def _register_and_die(url: str) -> None:
 def _claim_until_none(url: str, total: int) -> list[int]:
     with open_database(url) as db:
         driver = Driver.register(db, open_study(db, "esol"))
-        claimed = []
-        while (slot := claim_slot(db, driver.study_id, driver.id, total)) is not None:
+        claimed: list[int] = []
+        while (slot := claim_slot(db, driver.study_id, driver.id, total, claimed)) is not None:
             claimed.append(slot)
         return claimed

@@ -229,7 +229,7 @@ def test_delete_leaves_nothing_and_spares_the_other_study(
     other, _ = open_or_create_study(db, "other", RECORD)
     for owner in (study, other):
         study_id = db.study_id(owner)
-        claim_slot(db, study_id, driver.id, 9)
+        claim_slot(db, study_id, driver.id, 9, ())
         owner.ask()
     driver.leave()
     delete_study(db, "esol")
