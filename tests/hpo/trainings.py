@@ -70,6 +70,30 @@ def make_spec(max_epochs=3, *, model=None, optimization=None, **changes):
     )
 
 
+def hard_fold(task="regression"):
+    """Make a fold of three targets with gaps and weights, and a molecule feature."""
+    gaps = [(1, 0), (2, 2), (3, 1), (4, 0), (4, 1), (4, 2), (60, 1)]
+    weights = (0.5, 1.0, 1.5)
+    return make_fold(3, task=task, features=("charge",), missing=gaps, weights=weights)
+
+
+def hard_spec(head, max_epochs=6, *, mode="min", **optimization):
+    """Ask for all that has a state or a random part.
+
+    Dropout, running means of the batch norm, AdamW's moments with decay and clipping, a
+    schedule in warm-up and in decay.
+    """
+    model = {"dropout": 0.3, "batch_norm": True, "molecule_features": "charge", "ffn_type": head}
+    optimization = {
+        "weight_decay": 0.01,
+        "gradient_clip": 0.5,
+        "warmup_epochs": 2,
+        "max_lr": 0.02,
+        "patience": 5,
+    } | optimization
+    return make_spec(max_epochs, model=model, optimization=optimization, mode=mode)
+
+
 class Watcher:
     """Keep reports, and weights and checkpoints after each epoch."""
 
@@ -94,6 +118,17 @@ class Watcher:
 
 def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def is_same(a, b):
+    """Compare nested containers, tensors bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(is_same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(is_same, a, b))
+    return a == b
 
 
 def without_time(report):

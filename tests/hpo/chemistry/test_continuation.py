@@ -8,33 +8,15 @@ import torch
 
 from chemprop_hpo.hpo.chemistry.checkpoints import read_checkpoint, write_checkpoint
 from chemprop_hpo.hpo.chemistry.training import CheckpointError, read_checkpoint_header, train
-from tests.hpo.trainings import Watcher, make_spec, same, without_time
-
-# All that has a state or a random part: dropout, running means of the batch norm, AdamW's moments
-# with decay and clipping, a schedule in warm-up and in decay.
-HARD_MODEL = {"dropout": 0.3, "batch_norm": True, "molecule_features": "charge"}
-HARD_OPTIMIZATION = {
-    "batch_size": 16,
-    "weight_decay": 0.01,
-    "gradient_clip": 0.5,
-    "warmup_epochs": 2,
-    "max_lr": 0.02,
-    "patience": 5,
-}
-GAPS = [(1, 0), (2, 2), (3, 1), (4, 0), (4, 1), (4, 2), (60, 1)]
-
-
-@pytest.fixture(scope="module")
-def hard_fold(make_fold):
-    def make(task="regression"):
-        return make_fold(3, task=task, features=("charge",), missing=GAPS, weights=(0.5, 1.0, 1.5))
-
-    return make
-
-
-def hard_spec(head, max_epochs=6, *, mode="min", **optimization):
-    model, optimization = HARD_MODEL | {"ffn_type": head}, HARD_OPTIMIZATION | optimization
-    return make_spec(max_epochs, model=model, optimization=optimization, mode=mode)
+from tests.hpo.trainings import (
+    Watcher,
+    hard_fold,
+    hard_spec,
+    is_same,
+    make_spec,
+    same,
+    without_time,
+)
 
 
 def watch(spec, fold, folder, *, resume_from=None, stop_after=None):
@@ -44,17 +26,6 @@ def watch(spec, fold, folder, *, resume_from=None, stop_after=None):
     train(spec, fold, watcher, resume_from)
     watcher.progress.save_best(folder / "best.pt")
     return watcher
-
-
-def is_same(a, b):
-    """Compare nested containers, tensors bit for bit."""
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(is_same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(is_same, a, b))
-    return a == b
 
 
 def assert_same_from(epoch, continued, straight):
@@ -84,7 +55,7 @@ def assert_same_from(epoch, continued, straight):
     ],
 )
 def test_a_training_cut_at_any_epoch_ends_bit_for_bit_as_if_it_had_not_been(
-    hard_fold, tmp_path, head, task, mode
+    tmp_path, head, task, mode
 ):
     fold, spec = hard_fold(task), hard_spec(head, mode=mode)
     straight = watch(spec, fold, tmp_path / "straight")
@@ -96,7 +67,7 @@ def test_a_training_cut_at_any_epoch_ends_bit_for_bit_as_if_it_had_not_been(
         assert_same_from(epoch, continued, straight)
 
 
-def test_a_training_cut_after_every_epoch_ends_as_if_it_had_not_been(hard_fold, tmp_path):
+def test_a_training_cut_after_every_epoch_ends_as_if_it_had_not_been(tmp_path):
     fold, spec = hard_fold(), hard_spec("branched")
     straight = watch(spec, fold, tmp_path / "straight")
     link = watch(spec, fold, tmp_path / "1", stop_after=1)
@@ -108,7 +79,7 @@ def test_a_training_cut_after_every_epoch_ends_as_if_it_had_not_been(hard_fold, 
     assert_same_from(6, link, straight)
 
 
-def test_a_training_cut_anywhere_stops_early_at_the_same_epoch(hard_fold, tmp_path):
+def test_a_training_cut_anywhere_stops_early_at_the_same_epoch(tmp_path):
     fold, spec = hard_fold(), hard_spec("regression", 50, lr=0.3, patience=3)
     straight = watch(spec, fold, tmp_path / "straight")
     last = straight.reports[-1]
@@ -119,7 +90,7 @@ def test_a_training_cut_anywhere_stops_early_at_the_same_epoch(hard_fold, tmp_pa
         assert_same_from(epoch, continued, straight)
 
 
-def test_what_was_random_in_between_changes_nothing(hard_fold, tmp_path):
+def test_what_was_random_in_between_changes_nothing(tmp_path):
     fold, spec = hard_fold(), hard_spec("regression", 3)
     straight = watch(spec, fold, tmp_path / "straight")
     torch.manual_seed(99)
