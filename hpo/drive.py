@@ -174,6 +174,7 @@ class Drive:
     def announce(self, concurrency: int) -> None:
         """Tell the audience that the sweep begins."""
         best = self.best()
+        trials = self.study.get_trials(deepcopy=False)
         event = SweepStarted(
             study=self.study.study_name,
             storage=self.db.masked_url,
@@ -185,6 +186,7 @@ class Drive:
             resumed=self.resumed,
             counts=counts(self.study),
             best=best.value if best else None,
+            continued=sum(t.user_attrs.get("continued_by") is not None for t in trials),
         )
         self.audience.tell(lambda observer: observer.sweep_started(event))
 

@@ -26,7 +26,8 @@ class SweepStarted:
     """A driver begins, or goes on with, a study.
 
     ``counts`` are the study's trials by state name (``COMPLETE``, ``PRUNED``, ``FAIL`` ...) at
-    that moment, ``best`` the best finished value so far.
+    that moment, ``best`` the best finished value so far. ``continued`` of the failed ones were
+    only stopped: another trial goes on with each, and the two count once.
     """
 
     study: str
@@ -40,6 +41,7 @@ class SweepStarted:
     resumed: bool
     counts: Mapping[str, int]
     best: float | None = None
+    continued: int = 0
 
 
 @dataclass(frozen=True)

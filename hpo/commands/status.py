@@ -23,7 +23,7 @@ from chemprop_hpo.hpo.commands.trial_tables import (
     head_words,
     number,
 )
-from chemprop_hpo.hpo.progress.wording import FREE_REASONS, STATE_WORDS
+from chemprop_hpo.hpo.progress.wording import STATE_WORDS
 
 if TYPE_CHECKING:
     from chemprop_hpo.storage.trials import TrialRecord
@@ -85,7 +85,7 @@ def _who_does_what(opened: OpenStudy) -> Iterator[tuple[str, str]]:
 
 
 def _trials(records: Sequence[TrialRecord], config: Mapping[str, Any]) -> str:
-    done = sum(r.state in STATE_WORDS and r.stop_reason not in FREE_REASONS for r in records)
+    done = sum(r.state in STATE_WORDS and r.continued_by is None for r in records)
     return f"{done} of {config.get('num_samples', '?')} done: {counts_with_reasons(records)}"
 
 

@@ -61,16 +61,22 @@ def plain_table(*columns: str) -> Table:
 
 
 def counts_with_reasons(records: Sequence[TrialRecord]) -> str:
-    """Return how many trials are in which state, with the reasons of those that ended early."""
-    states = Counter(record.state for record in records)
-    words = [_state_words(s, [r for r in records if r.state == s]) for s in ORDER if states[s]]
+    """Return how many trials are in which state, with the reasons of those that ended early.
+
+    A trial that another one goes on with has not failed; these are counted apart.
+    """
+    ended = [record for record in records if record.continued_by is None]
+    by_state = {state: [r for r in ended if r.state == state] for state in ORDER}
+    words = [_kind_words(STATE_WORDS.get(s, s.lower()), r) for s, r in by_state.items() if r]
+    continued = [record for record in records if record.continued_by is not None]
+    words += [_kind_words("continued", continued)] if continued else []
     return ", ".join(words) or "no trials"
 
 
-def _state_words(state: str, records: Sequence[TrialRecord]) -> str:
-    words = f"{len(records)} {STATE_WORDS.get(state, state.lower())}"
+def _kind_words(kind: str, records: Sequence[TrialRecord]) -> str:
+    words = f"{len(records)} {kind}"
     reasons = Counter(r.stop_reason for r in records if r.stop_reason)
-    if (state == "PRUNED" and set(reasons) == {"asha"}) or not reasons:
+    if (kind == STATE_WORDS["PRUNED"] and set(reasons) == {"asha"}) or not reasons:
         return words
     return f"{words} ({', '.join(f'{n} {reason}' for reason, n in reasons.most_common())})"
 

@@ -21,7 +21,7 @@ from chemprop_hpo.hpo.events import (
 )
 from chemprop_hpo.hpo.progress.picture import picture, standing
 from chemprop_hpo.hpo.progress.state import SweepState
-from chemprop_hpo.hpo.progress.wording import STATE_WORDS
+from chemprop_hpo.hpo.progress.wording import FREE_REASONS, STATE_WORDS
 
 __all__ = ["LiveDisplay"]
 
@@ -161,6 +161,7 @@ class LiveDisplay:
     def _ending(self, event: TrialEnded, is_best: bool) -> str:
         assert self.state is not None
         word = STATE_WORDS.get(event.state, event.state.lower())
+        word = "stopped" if event.stop_reason in FREE_REASONS else word
         line = f"trial {event.number} {word} ({event.stop_reason}) after {event.epochs} epochs"
         if event.value is not None:
             line += f": {self.state.started.metric} {event.value:.4g}"
@@ -171,7 +172,7 @@ class LiveDisplay:
 
 def _opening(event: SweepStarted) -> str:
     verb = "goes on" if event.resumed else "begins"
-    done = sum(event.counts.get(state, 0) for state in STATE_WORDS)
+    done = sum(event.counts.get(state, 0) for state in STATE_WORDS) - event.continued
     past = f", {done} trials already there" if done else ""
     return (
         f"study {event.study} {verb} in {event.storage}: {event.num_samples} trials of at most "

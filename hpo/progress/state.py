@@ -42,6 +42,7 @@ class SweepState:
         self.started = started
         self.running: dict[int, RunningTrial] = {}
         self.counts = {state: started.counts.get(state, 0) for state in STATE_WORDS}
+        self.counts["FAIL"] -= started.continued
         self.used = sum(self.counts.values())
         self.best = started.best
         self.best_note = ""
@@ -52,9 +53,6 @@ class SweepState:
 
     def trial_started(self, event: TrialStarted) -> None:
         """Take a trial into the running ones."""
-        if event.continues is not None:
-            # The trial that it goes on with was counted as used; the chain counts once.
-            self.used = max(self.used - 1, 0)
         self.running[event.number] = RunningTrial(event.number, event.head)
 
     def epoch_ended(self, event: EpochEnded) -> None:
@@ -67,9 +65,10 @@ class SweepState:
     def trial_ended(self, event: TrialEnded) -> bool:
         """Note the end of a trial; return whether it is the best complete one so far."""
         trial = self.running.pop(event.number, RunningTrial(event.number, ""))
+        if event.stop_reason in FREE_REASONS:
+            return False  # another trial goes on with it, and the chain counts once
         self.counts[event.state] = self.counts.get(event.state, 0) + 1
-        if event.stop_reason not in FREE_REASONS:
-            self.used += 1
+        self.used += 1
         if event.state != "FAIL":
             self._lengths.append(event.epochs)
         if event.state != "COMPLETE" or not self._improves(event.value):

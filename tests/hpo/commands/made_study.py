@@ -52,13 +52,20 @@ def finished(params: dict[str, Any], value: float, **attributes: Any) -> Any:
     )
 
 
-def ended(params: dict[str, Any], state: TrialState, reason: str, epochs: int) -> Any:
+def ended(
+    params: dict[str, Any], state: TrialState, reason: str, epochs: int, **attributes: Any
+) -> Any:
     return create_trial(
         params=params,
         distributions={name: DISTRIBUTIONS[name] for name in params},
         state=state,
         intermediate_values=dict.fromkeys(range(1, epochs + 1), 0.9),
-        user_attrs={"head": "regression", "stop_reason": reason, "epochs": epochs},
+        user_attrs={
+            "head": "regression",
+            "stop_reason": reason,
+            "epochs": epochs,
+            **attributes,
+        },
     )
 
 
@@ -83,7 +90,7 @@ def make_study(name: str, sweep_file: Path, url: str = "sqlite:///studies.db") -
         study.add_trial(finished(BRANCHED, 0.3))
         study.add_trial(ended(PLAIN, TrialState.PRUNED, "asha", 5))
         study.add_trial(ended(PLAIN, TrialState.FAIL, "nan", 2))
-        study.add_trial(ended(PLAIN, TrialState.FAIL, "interrupted", 4))
+        study.add_trial(ended(PLAIN, TrialState.FAIL, "interrupted", 4, continued_by=5))
         study.add_trial(finished(BRANCHED, 0.4, seed=8))
 
 

@@ -24,7 +24,7 @@ def test_it_counts_by_state_and_reason(study: str, shell: Shell) -> None:
     assert lines["metric"] == "val_loss (lower is better)"
     # The interrupted trial used nothing of the budget.
     assert lines["trials"] == (
-        "5 of 12 done: 3 complete (3 max_t), 1 stopped early, 2 failed (1 nan, 1 interrupted)"
+        "5 of 12 done: 3 complete (3 max_t), 1 stopped early, 1 failed (1 nan), 1 continued (1 interrupted)"
     )
     assert lines["epochs"] == "101 trained"
     assert lines["best"] == "val_loss 0.3 in trial 1 (branched, epoch 24)"

@@ -126,3 +126,21 @@ def test_events_in_a_wrong_order_do_no_harm() -> None:
     display.trial_ended(ended(9, "COMPLETE", float("nan"), 1, "max_t"))
     display.sweep_ended(SweepEnded("failed", {}, None, None))
     assert not display.broken
+
+
+def test_a_study_that_goes_on_counts_its_chains_once() -> None:
+    pipe = console(terminal=False)
+    counts = {"COMPLETE": 2, "FAIL": 3, "WAITING": 1}
+    LiveDisplay(pipe, clock=Clock()).sweep_started(
+        started(resumed=True, counts=counts, continued=2)
+    )
+    assert "study esol goes on in" in shown(pipe)
+    assert "3 trials already there" in shown(pipe)
+
+
+def test_a_trial_that_will_be_continued_has_not_failed() -> None:
+    pipe = console(terminal=False)
+    display = LiveDisplay(pipe, clock=Clock())
+    display.sweep_started(started())
+    display.trial_ended(ended(0, "FAIL", None, 12, "interrupted"))
+    assert "trial 0 stopped (interrupted) after 12 epochs" in shown(pipe)

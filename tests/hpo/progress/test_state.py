@@ -33,10 +33,13 @@ def test_an_interrupted_trial_uses_no_budget() -> None:
 
 
 def test_a_chain_of_continuations_counts_once() -> None:
-    state = SweepState(started(counts={"COMPLETE": 2, "FAIL": 1}), Clock())
-    state.trial_started(TrialStarted(3, {}, "branched", 0, continues=2))
-    state.trial_ended(ended(3, "COMPLETE", 0.4, 50, "max_t"))
-    assert state.used == 3
+    state = SweepState(started(counts={"COMPLETE": 2, "FAIL": 2}, continued=1), Clock())
+    assert (state.used, state.counts["FAIL"]) == (3, 1)
+    state.trial_started(TrialStarted(4, {}, "branched", 0, continues=2))
+    state.trial_ended(ended(4, "FAIL", None, 20, "orphaned"))
+    state.trial_started(TrialStarted(5, {}, "branched", 0, continues=4))
+    state.trial_ended(ended(5, "COMPLETE", 0.4, 50, "max_t"))
+    assert (state.used, state.counts["FAIL"], state.counts["COMPLETE"]) == (4, 1, 3)
 
 
 def test_time_left_is_an_upper_bound_until_a_trial_has_ended() -> None:
