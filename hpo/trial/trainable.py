@@ -74,7 +74,7 @@ class TrialJob:
             threads=config.resources.cpus_per_trial,
         )
         folder = TrialFolder(self.folder / trial["folder"])
-        every_s, reached = config.checkpoint_every_s, trial.get("reached", 0)
+        every_s, reached = config.checkpoint_every_s, trial["reached"]
         return TrainingThread(self.train, spec, fold, folder, every_s, reached)
 
 
