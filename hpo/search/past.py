@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from chemprop_hpo.hpo.search.asha import PastTrial
 
-__all__ = ["PastTrials", "past_trials"]
+__all__ = ["PastTrials"]
 
 
 class PastTrials:
@@ -46,11 +46,6 @@ class PastTrials:
         epochs = len(trial.intermediate_values)
         before, self._seen[trial.number] = self._seen.get(trial.number, 0), epochs
         return epochs > before
-
-
-def past_trials(study: Study) -> list[PastTrial]:
-    """Return every chain of trials with its running best by epoch."""
-    return PastTrials(study).look()
 
 
 def _past(key: str, links: list[FrozenTrial]) -> PastTrial:

@@ -19,7 +19,7 @@ from optuna.trial import Trial, TrialState
 
 from chemprop_hpo.configs.schema import SchedulerConfig
 from chemprop_hpo.hpo.search.asha import Asha, PastTrial, bracket_of, rung_counts
-from chemprop_hpo.hpo.search.past import past_trials
+from chemprop_hpo.hpo.search.past import PastTrials
 from chemprop_hpo.hpo.search.reports import TrialReport
 
 MAX_EPOCHS = 27
@@ -116,7 +116,7 @@ class Driver:
         self.race, self.study = race, study
         self.asha = race.asha(self.chain_of, others)
         if rebuilt:
-            self.asha.rebuild(past_trials(study))
+            self.asha.rebuild(PastTrials(study).look())
         self.flights: dict[int, Trial] = {}
         self.reached: dict[int, int] = {}
         self.checkpoints: dict[int, int] = {}

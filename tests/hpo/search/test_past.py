@@ -9,7 +9,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import Trial, TrialState
 
 from chemprop_hpo.hpo.search.asha import PastTrial
-from chemprop_hpo.hpo.search.past import PastTrials, past_trials
+from chemprop_hpo.hpo.search.past import PastTrials
 from chemprop_hpo.storage.database import open_database
 
 
@@ -70,21 +70,21 @@ def test_a_trial_and_its_continuation_are_one_chain(study: Study) -> None:
     report(first, e1=0.9, e2=0.8, e3=0.7)
     study.tell(first, state=TrialState.FAIL)
     report(begin(study, "a"), e3=0.7, e4=0.6)
-    assert past_trials(study) == [PastTrial("a", 0, {1: 0.9, 2: 0.8, 3: 0.7, 4: 0.6})]
+    assert PastTrials(study).look() == [PastTrial("a", 0, {1: 0.9, 2: 0.8, 3: 0.7, 4: 0.6})]
 
 
 def test_trials_that_wait_or_have_reported_nothing_are_passed_over(study: Study) -> None:
     study.enqueue_trial({}, user_attrs={"checkpoint": "a", "bracket": 0})
     study.ask()
     begin(study, "b")
-    assert past_trials(study) == []
+    assert PastTrials(study).look() == []
 
 
 def test_failed_trials_stay_on_their_rungs(study: Study) -> None:
     trial = begin(study, "a")
     report(trial, e1=0.9)
     study.tell(trial, state=TrialState.FAIL)
-    assert [past.key for past in past_trials(study)] == ["a"]
+    assert [past.key for past in PastTrials(study).look()] == ["a"]
 
 
 def test_a_trial_of_another_process_is_seen_while_it_runs(sqlite_url: str) -> None:
