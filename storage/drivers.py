@@ -14,6 +14,7 @@ import optuna
 import psutil
 from sqlalchemy import insert, select, update
 
+from chemprop_hpo.configs.errors import UnknownStudyError
 from chemprop_hpo.storage.database import Database
 from chemprop_hpo.storage.tables import drivers
 
@@ -60,11 +61,27 @@ class Driver:
 
     @classmethod
     def register(cls, db: Database, study: optuna.Study) -> Driver:
-        """Enter this process as a driver of ``study``; it must beat from now on."""
-        driver, now = cls(db, uuid4().hex, db.study_id(study)), db.now()
-        row = DriverRow(
-            id=driver.id,
-            study_id=driver.study_id,
+        """Enter this process as a driver of ``study``; it must beat from now on.
+
+        Raises
+        ------
+        UnknownStudyError
+            Somebody has deleted the study since it was opened.
+        """
+        with db.exclusive():  # under which studies are deleted
+            try:
+                driver = cls(db, uuid4().hex, db.study_id(study))
+            except KeyError:
+                raise UnknownStudyError(f"study '{study.study_name}' was just deleted") from None
+            with db.engine.begin() as connection:
+                connection.execute(insert(drivers).values(vars(driver._row())))
+        return driver
+
+    def _row(self) -> DriverRow:
+        now = self.db.now()
+        return DriverRow(
+            id=self.id,
+            study_id=self.study_id,
             host=socket.gethostname(),
             boot_id=_boot_id(),
             pid=os.getpid(),
@@ -73,9 +90,6 @@ class Driver:
             beat_at=now,
             left_at=None,
         )
-        with db.engine.begin() as connection:
-            connection.execute(insert(drivers).values(vars(row)))
-        return driver
 
     def beat(self) -> bool:
         """Say that this driver lives; call it every `BEAT_EVERY_S`.

@@ -18,12 +18,12 @@ from optuna.storages._rdb.models import (
     TrialUserAttributeModel,
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import URL, insert, select, text
+from sqlalchemy import URL, delete, insert, select, text
 from sqlalchemy.orm import Session, aliased
 
 from chemprop_hpo.configs.errors import StorageError
 from chemprop_hpo.storage.locations import engine_options
-from chemprop_hpo.storage.tables import slots
+from chemprop_hpo.storage.tables import continuations, drivers, slots
 
 __all__ = ["OptunaStorage", "SlotLostError"]
 
@@ -121,6 +121,17 @@ class OptunaStorage(RDBStorage):
 
     # ------------------------------------------------------------------ write to a study
 
+    def delete_study(self, study_id: int) -> None:
+        """Delete a study with all that is kept of it, in one transaction."""
+        with self.transaction() as session:
+            session.delete(self.hold_study(session, study_id))
+            _delete_own_rows(session, study_id)
+
+    def forget_study(self, study_id: int) -> None:
+        """Delete what the package's own tables hold of a study."""
+        with self.transaction() as session:
+            _delete_own_rows(session, study_id)
+
     def write_study_user_attrs(self, study_id: int, values: Mapping[str, Any]) -> None:
         """Write several user attributes of a study: all of them or none."""
         with self.transaction() as session:
@@ -148,9 +159,12 @@ class OptunaStorage(RDBStorage):
         finally:
             session.close()
 
-    def hold_study(self, session: Session, study_id: int) -> None:
-        """Let no other process create a trial until the transaction ends: its number is a count."""
-        StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+    def hold_study(self, session: Session, study_id: int) -> Any:
+        """Return a study's row, in which no other process creates a trial meanwhile.
+
+        Whoever creates one must hold it: the trial's number is a count of those before it.
+        """
+        return StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
 
     def hold_trial(self, session: Session, trial_id: int) -> Any:
         """Return a trial's row, which no other process writes to until the transaction ends."""
@@ -238,6 +252,11 @@ class OptunaStorage(RDBStorage):
         except BaseException:
             session.close()
             raise
+
+
+def _delete_own_rows(session: Session, study_id: int) -> None:
+    for rows in (drivers, slots, continuations):
+        session.execute(delete(rows).where(rows.c.study_id == study_id))
 
 
 def _find_begun(session: Session, study_id: int, user_attrs: Mapping[str, Any]) -> int | None:

@@ -21,7 +21,7 @@ from chemprop_hpo.storage.records import (
     write_record,
 )
 from chemprop_hpo.storage.summaries import StudySummary, latest_study, list_studies
-from chemprop_hpo.storage.tables import continuations, drivers, pending, slots
+from chemprop_hpo.storage.tables import pending
 
 __all__ = [
     "Study",
@@ -129,10 +129,7 @@ def delete_study(db: Database, name: str) -> None:
     with db.exclusive():
         study = open_study(db, name)
         _refuse_live(db, study)
-        study_id = db.study_id(study)
-        # The study first: rows of a study that is gone are cleared when its number is used again.
-        db.storage.delete_study(study_id)
-        _clear_rows(db, study_id)
+        db.storage.delete_study(db.study_id(study))
 
 
 # ----------------------------------------------------------------------------- find
@@ -178,7 +175,8 @@ def _create(db: Database, name: str, record: StudyRecord) -> optuna.Study:
         study_name=name,
         direction="minimize" if record.mode == "min" else "maximize",
     )
-    _clear_rows(db, db.study_id(study))
+    # Optuna's own commands leave them behind, and its numbers are used again.
+    db.storage.forget_study(db.study_id(study))
     write_record(db, study, record, created=db.now())
     _clear_pending(db, name)
     return study
@@ -202,12 +200,6 @@ def _remove_half_made(db: Database, name: str) -> None:
 def _clear_pending(db: Database, name: str) -> None:
     with db.engine.begin() as connection:
         connection.execute(delete(pending).where(pending.c.study_name == name))
-
-
-def _clear_rows(db: Database, study_id: int) -> None:
-    with db.engine.begin() as connection:
-        for rows in (drivers, slots, continuations):
-            connection.execute(delete(rows).where(rows.c.study_id == study_id))
 
 
 # ----------------------------------------------------------------------------- refuse

@@ -8,6 +8,10 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy import event
+
+from chemprop_hpo.storage.database import Database, open_database
+
 FORK = multiprocessing.get_context("fork")
 
 
@@ -43,3 +47,32 @@ def killed(work: Callable[..., Any], *args: Any) -> None:
 
 def die(*_: Any, **__: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dies_at(statement: int, url: str, work: Callable[[Database], object]) -> bool:
+    """Do ``work`` in a process that is killed before one of its statements, or before a commit.
+
+    Returns
+    -------
+    bool
+        False if it needed fewer than that many, and is done.
+    """
+    child = FORK.Process(target=_die_at, args=(statement, url, work))
+    child.start()
+    child.join(60)
+    assert child.exitcode in (0, -signal.SIGKILL)
+    return child.exitcode != 0
+
+
+def _die_at(statement: int, url: str, work: Callable[[Database], object]) -> None:
+    left = [statement]
+
+    def count(*_: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            die()
+
+    with open_database(url) as db:
+        event.listen(db.engine, "before_cursor_execute", count)
+        event.listen(db.engine, "commit", count)
+        work(db)

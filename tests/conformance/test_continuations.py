@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 from typing import Any
 
 import optuna
 import pytest
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event
 
 from chemprop_hpo.storage import continuations as continuing
 from chemprop_hpo.storage.database import Database, open_database
@@ -25,7 +23,7 @@ from chemprop_hpo.storage.ownership import (
 )
 from chemprop_hpo.storage.studies import open_study
 from tests.conformance.made import begin, suggest
-from tests.conformance.processes import FORK, die, in_processes
+from tests.conformance.processes import dies_at, in_processes
 
 
 def test_orphans_are_running_trials_of_drivers_that_are_gone(
@@ -233,7 +231,7 @@ def test_a_kill_at_any_statement_leaves_everything_or_nothing(
     driver.leave()
     db.close()
     statement = 0
-    while _continue_and_die(ready_url, statement):
+    while dies_at(statement, ready_url, _continue_trial_0):
         assert [trial.state for trial in study.get_trials()] == [TrialState.RUNNING]
         assert "continued_by" not in study.trials[0].user_attrs
         assert continuation_rows(db, study) == []
@@ -248,9 +246,12 @@ def test_a_kill_at_any_statement_leaves_everything_or_nothing(
 
 def _continue_first(url: str) -> int | None:
     with open_database(url) as db:
-        study = open_study(db, "esol")
-        driver = Driver.register(db, study)
-        return continue_trial(db, study, study.trials[0], driver.id, "orphaned")
+        return _continue_trial_0(db)
+
+
+def _continue_trial_0(db: Database) -> int | None:
+    study = open_study(db, "esol")
+    return continue_trial(db, study, study.trials[0], "d" * 32, "orphaned")
 
 
 def _continue_two_and_create_two(url: str) -> None:
@@ -263,28 +264,3 @@ def _continue_two_and_create_two(url: str) -> None:
                     break
             given = {"driver": driver.id, "slot": 100 + os.getpid() * 2 + turn}
             db.storage.create_running_trial(db.study_id(study), given)
-
-
-def _continue_and_die(url: str, statement: int) -> bool:
-    """Continue the first trial in a process that is killed before a statement, if it comes to it."""
-    child = FORK.Process(target=_continue_until, args=(url, statement))
-    child.start()
-    child.join(30)
-    assert child.exitcode in (0, -signal.SIGKILL)
-    return child.exitcode != 0
-
-
-def _continue_until(url: str, statement: int) -> None:
-    with open_database(url) as db:
-        study = open_study(db, "esol")
-        orphan = study.trials[0]
-        left = [statement]
-
-        def count(*_: Any) -> None:
-            left[0] -= 1
-            if left[0] < 0:
-                die()
-
-        event.listen(db.engine, "before_cursor_execute", count)
-        event.listen(db.engine, "commit", count)
-        continue_trial(db, study, orphan, "d" * 32, "orphaned")

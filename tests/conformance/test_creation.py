@@ -6,12 +6,14 @@ import optuna
 import pytest
 from sqlalchemy import inspect, select, update
 
-from chemprop_hpo.configs.errors import StorageError
+from chemprop_hpo.configs.errors import StorageError, UnknownStudyError
+from chemprop_hpo.storage import studies as creating
 from chemprop_hpo.storage import tables
 from chemprop_hpo.storage.database import Database, open_database
-from chemprop_hpo.storage.studies import list_studies, open_or_create_study, read_record
+from chemprop_hpo.storage.optuna_storage import OptunaStorage
+from chemprop_hpo.storage.studies import list_studies, open_or_create_study, open_study, read_record
 from tests.conformance.made import RECORD
-from tests.conformance.processes import in_processes
+from tests.conformance.processes import die, in_processes, killed
 
 
 # The template: what it imported once, the children need not.
@@ -62,6 +64,24 @@ def test_a_database_that_optuna_made_takes_our_studies_too(database_url: str) ->
         assert {s.name: s.foreign for s in list_studies(db)} == {"theirs": True, "ours": False}
 
 
+@pytest.mark.parametrize(
+    ("of", "step"),
+    [(creating, "write_record"), (OptunaStorage, "forget_study"), (creating, "_clear_pending")],
+)
+def test_a_study_whose_creation_was_killed_is_unseen_and_made_anew(
+    ready_url: str, of: object, step: str
+) -> None:
+    killed(_create_study_and_die, ready_url, of, step)
+    with open_database(ready_url) as db:
+        if step != "_clear_pending":  # then the study is complete, and may be seen
+            assert list_studies(db) == []
+            with pytest.raises(UnknownStudyError):
+                open_study(db, "esol")
+        study, _ = open_or_create_study(db, "esol", RECORD)
+        assert read_record(study) == RECORD
+        assert [summary.name for summary in list_studies(db)] == ["esol"]
+
+
 def _set_optuna_version(db: Database, version: str) -> None:
     with db.engine.begin() as connection:
         connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{version}'")
@@ -76,3 +96,8 @@ def _create_study(url: str) -> tuple[bool, int]:
     with open_database(url) as db:
         study, created = open_or_create_study(db, "esol", RECORD)
         return created, read_record(study).seed
+
+
+def _create_study_and_die(url: str, of: object, step: str) -> None:
+    setattr(of, step, die)
+    _create_study(url)
