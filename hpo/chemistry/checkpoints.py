@@ -1,8 +1,7 @@
 """Files that are there whole or not at all, and whose damage is noticed when they are read.
 
 A checkpoint is one line that names the format, one line of JSON (the header) behind its own
-checksum, and the state as ``torch.save`` writes it. The header holds length and checksum of the
-state, and what a reader wants to know without loading it.
+checksum, and the state as ``torch.save`` writes it, whose length and checksum the header holds.
 """
 
 from __future__ import annotations
@@ -86,19 +85,6 @@ def write_checkpoint(path: Path, header: Mapping[str, Any], state: Mapping[str, 
     first = {"size": len(content), "crc32": zlib.crc32(content), "header": dict(header)}
     line = json.dumps(first).encode()
     write_atomically(path, MAGIC, _checksum(line) + b" " + line + b"\n", content)
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """Return a checkpoint's header without reading its state.
-
-    Raises
-    ------
-    CheckpointError
-        If there is no such file, it is no checkpoint, or it is cut short.
-    """
-    with _reading(path) as file:
-        header: dict[str, Any] = _read_first(file, path)["header"]
-    return header
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -15,7 +15,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 
 from chemprop_hpo.configs.errors import ResourceError
-from chemprop_hpo.hpo.chemistry.checkpoints import CheckpointError, read_checkpoint, read_header
+from chemprop_hpo.hpo.chemistry.checkpoints import CheckpointError, read_checkpoint
 from chemprop_hpo.hpo.chemistry.epochs import EpochReport, NonFiniteLossError, TrainingSpec
 from chemprop_hpo.hpo.chemistry.fitting import Fitting, Progress, identity
 from chemprop_hpo.hpo.chemistry.fold import Fold
@@ -26,7 +26,6 @@ __all__ = [
     "NonFiniteLossError",
     "Progress",
     "TrainingSpec",
-    "read_checkpoint_header",
     "train",
 ]
 
@@ -80,17 +79,6 @@ def train(
             _fit(fitting)
     assert fitting.report is not None
     return fitting.report
-
-
-def read_checkpoint_header(path: Path) -> EpochReport:
-    """Return the report of the epoch that a checkpoint holds, without loading its weights.
-
-    Raises
-    ------
-    CheckpointError
-        If there is no such file, it is no checkpoint, or it is cut short.
-    """
-    return _report(read_header(path), path)
 
 
 def _goes_on_from(path: Path, fitting: Fitting) -> bool:

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
-from chemprop_hpo.hpo.chemistry.checkpoints import write_checkpoint
+from chemprop_hpo.hpo.chemistry.checkpoints import read_checkpoint, write_checkpoint
 from chemprop_hpo.hpo.chemistry.training import (
     EpochReport,
     NonFiniteLossError,
     TrainingSpec,
-    read_checkpoint_header,
 )
 
 GOOD, BAD, EARLY, DIPS, FAILS_FIRST, FAILS_LATER = 1, 2, 3, 4, 5, 6
@@ -82,7 +81,8 @@ def scripted_train(
         return None
     before = None
     if resume_from is not None:
-        before = read_checkpoint_header(resume_from)
+        stored = read_checkpoint(resume_from)[0]["report"]
+        before = EpochReport(**stored | {"curve": tuple(stored["curve"])})
         if not on_epoch(before, Scripted(before)) or before.stop_reason is not None:
             return before
     try:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from chemprop_hpo.hpo.chemistry.checkpoints import read_checkpoint, write_checkpoint
-from chemprop_hpo.hpo.chemistry.training import CheckpointError, read_checkpoint_header, train
+from chemprop_hpo.hpo.chemistry.training import CheckpointError, train
 from tests.hpo.trainings import (
     Watcher,
     hard_fold,
@@ -102,11 +102,13 @@ def test_what_was_random_in_between_changes_nothing(tmp_path):
 # ----------------------------------------------------------------------------- what is reported
 
 
-def test_the_header_is_the_report_of_its_epoch(make_fold, tmp_path):
+def test_a_checkpoints_own_epoch_is_reported_as_it_was(make_fold, tmp_path):
     watcher = Watcher(tmp_path)
     train(make_spec(2), make_fold(), watcher)
     for report in watcher.reports:
-        assert read_checkpoint_header(watcher.checkpoint(report.epoch)) == report
+        again = Watcher(stop_after=report.epoch)
+        train(make_spec(2), make_fold(), again, watcher.checkpoint(report.epoch))
+        assert again.reports == [report]
 
 
 def test_a_finished_checkpoint_is_reported_and_trains_nothing(make_fold, tmp_path):
@@ -152,15 +154,11 @@ def checkpoint(make_fold, tmp_path):
 
 
 @pytest.mark.parametrize("lacks", ["best_metrics", "curve", "epoch"])
-def test_a_header_of_another_layout_is_refused(tmp_path, lacks):
-    report = {"epoch": 1, "value": 0.1, "best": 0.1, "best_epoch": 1, "metrics": {}}
-    report |= {"best_metrics": {}, "curve": [0.1], "seconds": 1.0}
-    write_checkpoint(tmp_path / "1.ckpt", {"report": report}, {})
-    assert read_checkpoint_header(tmp_path / "1.ckpt").curve == (0.1,)
-    del report[lacks]
-    write_checkpoint(tmp_path / "1.ckpt", {"report": report}, {})
-    with pytest.raises(CheckpointError, match="no report of an epoch"):
-        read_checkpoint_header(tmp_path / "1.ckpt")
+def test_a_report_of_another_layout_is_refused(make_fold, checkpoint, lacks):
+    header, state = read_checkpoint(checkpoint)
+    del header["report"][lacks]
+    write_checkpoint(checkpoint, header, state)
+    assert "no report of an epoch" in refused(make_spec(2), make_fold(), checkpoint)
 
 
 @pytest.mark.parametrize(
