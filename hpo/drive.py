@@ -128,7 +128,8 @@ class Drive:
             raise failure from (None if failure is not error else error.__cause__)
 
     def _run(self, fold: Fold) -> SweepResult:
-        self.study.sampler = build_sampler(self.config.sampler, self.config.seed)
+        space = Space.of(self.config)
+        self.study.sampler = build_sampler(self.config.sampler, self.config.seed, space)
         require_shared_folder(self.folder)
         driver = Driver.register(self.db, self.study)
         try:
@@ -230,7 +231,7 @@ class _Flights:
         self.driver = driver
         self.pulse = pulse
         self.source = TrialSource(drive.db, drive.study, driver, drive.total, drive.presets)
-        self.book = TrialBook(drive.study, drive.audience)
+        self.book = TrialBook(drive.db, drive.audience)
 
     def fly(self, fold: Fold) -> str:
         """Run trials until there are no more, or the sweep must end; return why it ended."""
@@ -269,7 +270,7 @@ class _Flights:
             config.max_epochs,
             config.mode,
             self.book.chain_of,
-            others=lambda: () if self.pulse.alone else past.look(),
+            others=lambda: past.look() if self.book.writer.may_ask() else (),
         )
         asha.rebuild(past.look())
         return asha

@@ -15,8 +15,10 @@ from optuna.storages._rdb.models import (
     StudyModel,
     StudyUserAttributeModel,
     TrialModel,
+    TrialSystemAttributeModel,
     TrialUserAttributeModel,
 )
+from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import URL, delete, insert, select, text
 from sqlalchemy.orm import Session, aliased
@@ -118,6 +120,90 @@ class OptunaStorage(RDBStorage):
             signed = _user_attr_is("driver", driver_id)
             mine = select(TrialModel.trial_id).where(TrialModel.trial_id == trial_id, signed)
             return trial.state == TrialState.RUNNING and session.scalar(mine) is not None
+
+    # ------------------------------------------------------------------ what becomes of a trial
+
+    def write_trial(
+        self,
+        trial_id: int,
+        intermediate_values: Mapping[int, float],
+        user_attrs: Mapping[str, Any],
+    ) -> None:
+        """Write what a running trial has reached, in one transaction.
+
+        Raises
+        ------
+        UpdateFinishedTrialError
+            If it has ended.
+        """
+        with self.transaction() as session:
+            row = self.hold_trial(session, trial_id)
+            self.check_trial_is_updatable(trial_id, row.state)
+            self._write_parts(session, trial_id, intermediate_values, user_attrs)
+
+    def finish_trial(
+        self,
+        trial_id: int,
+        state: TrialState,
+        value: float | None,
+        *,
+        intermediate_values: Mapping[int, float],
+        user_attrs: Mapping[str, Any],
+        constraints: Mapping[str, float],
+    ) -> None:
+        """End a running trial together with its last values, in one transaction.
+
+        A second call with the same state and ``stop_reason``, after an answer that was lost,
+        does nothing.
+
+        Parameters
+        ----------
+        trial_id : int
+            The trial.
+        state : TrialState
+            A finished state.
+        value : float or None
+            The trial's value.
+        intermediate_values, user_attrs : mapping
+            Values by step, and attributes, to be written with the end.
+        constraints : mapping
+            Amounts by which the trial violates constraints, as ``Trial.set_constraint`` has it.
+
+        Raises
+        ------
+        UpdateFinishedTrialError
+            If it has ended otherwise.
+        """
+        with self.transaction() as session:
+            row = self.hold_trial(session, trial_id)
+            if row.state == state and self._ended_as(session, trial_id, user_attrs):
+                return
+            self.check_trial_is_updatable(trial_id, row.state)
+            self._write_parts(session, trial_id, intermediate_values, user_attrs)
+            for name, amount in constraints.items():
+                key = f"{_CONSTRAINTS_KEY}:{name}"
+                self._set_trial_attr_without_commit(
+                    session, TrialSystemAttributeModel, trial_id, key, amount
+                )
+            if value is not None:
+                self._set_trial_value_without_commit(session, row, 0, value)
+            row.state, row.datetime_complete = state, datetime.now()
+
+    def _write_parts(
+        self,
+        session: Session,
+        trial_id: int,
+        intermediate_values: Mapping[int, float],
+        user_attrs: Mapping[str, Any],
+    ) -> None:
+        for step, value in intermediate_values.items():
+            self._set_trial_intermediate_value_without_commit(session, trial_id, step, value)
+        self.write_user_attrs(session, trial_id, user_attrs)
+
+    def _ended_as(self, session: Session, trial_id: int, user_attrs: Mapping[str, Any]) -> bool:
+        same = _user_attr_is("stop_reason", user_attrs.get("stop_reason"))
+        query = select(TrialModel.trial_id).where(TrialModel.trial_id == trial_id, same)
+        return session.scalar(query) is not None
 
     # ------------------------------------------------------------------ write to a study
 

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from optuna import Study
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 
 from chemprop_hpo.configs.schema import Value
 from chemprop_hpo.hpo.events import Audience, EpochEnded, TrialEnded, TrialStarted
 from chemprop_hpo.hpo.search.reports import TrialReport
 from chemprop_hpo.hpo.search.writer import StudyWriter
+from chemprop_hpo.storage.database import Database
 
 __all__ = ["Flight", "TrialBook"]
 
@@ -60,14 +59,14 @@ class TrialBook:
 
     Parameters
     ----------
-    study : optuna.Study
+    db : Database
         Where the trials are kept.
     audience : Audience
         Told of each start, epoch and end.
     """
 
-    def __init__(self, study: Study, audience: Audience) -> None:
-        self._study = study
+    def __init__(self, db: Database, audience: Audience) -> None:
+        self._db = db
         self._audience = audience
         self.writer = StudyWriter(self._lose)
         self.flights: dict[str, Flight] = {}
@@ -83,7 +82,7 @@ class TrialBook:
             "bracket": flight.bracket,
             "checkpoint": flight.folder,
         }
-        self._put_attributes(flight, attributes)
+        self._put(flight, {}, attributes)
         event = TrialStarted(
             flight.number, flight.params, flight.head, flight.seed, flight.continues
         )
@@ -94,43 +93,65 @@ class TrialBook:
         del self.flights[flight.ray_id]
         flight.ray_id, flight.needs_worker = ray_id, False
         self.flights[ray_id] = flight
-        self._put_attributes(flight, {"ray_trial_id": ray_id})
+        self._put(flight, {}, {"ray_trial_id": ray_id})
 
     def report(self, flight: Flight, report: TrialReport) -> None:
         """Write down an epoch; one that is known already (a worker went back) is passed over."""
-        self._note_return(flight, report)
-        if report.best is None or report.epoch <= flight.last.epoch:
-            return
-        values = _new_values(flight, report)
-        attributes: dict[str, Any] = {}
-        if flight.last.epoch == 0:
-            attributes = {"first_epoch": min(values), **self._tracking(flight)}
-        self._put(flight, values, attributes)
-        flight.last, flight.deaths = report, 0
-        event = _epoch_event(flight.number, report)
-        self._audience.tell(lambda observer: observer.epoch_ended(event))
+        values, attributes = self._news(flight, report)
+        if values or attributes:
+            self._put(flight, values, attributes)
+        if values:
+            self._take_in(flight, report)
 
     def end(
-        self, flight: Flight, state: TrialState, stop_reason: str, error: str | None = None
+        self,
+        flight: Flight,
+        state: TrialState,
+        stop_reason: str,
+        error: str | None = None,
+        report: TrialReport | None = None,
     ) -> None:
-        """Write down how a trial ended; its last epoch must have been reported before."""
-        self.note_end(flight, stop_reason, error)
-        value = flight.last.best if state == TrialState.COMPLETE else None
-        constraint = stop_reason == "oom"
-        self.writer.put(flight.number, lambda: self._tell(flight, state, value, constraint))
+        """Write down how a trial ended, in one piece with the last epoch that it reported.
+
+        Written one after the other, a kill in between would leave a trial that stands on a
+        rung of ASHA's as one that may go on, though it was stopped there.
+
+        Parameters
+        ----------
+        flight : Flight
+            The trial.
+        state : TrialState
+            ``COMPLETE``, ``PRUNED`` or ``FAIL``.
+        stop_reason : str
+            As the study keeps it.
+        error : str, optional
+            What went wrong.
+        report : TrialReport, optional
+            The last report, if it was not written down before.
+        """
+        values, attributes = self._news(flight, report) if report else ({}, {})
+        if values and report:
+            self._take_in(flight, report)
+        attributes |= self._last_words(flight, stop_reason, error)
+        constraints = {"memory": 1.0} if stop_reason == "oom" else {}
+        value = None if state == TrialState.FAIL else flight.last.best
+        trial_id = flight.trial._trial_id
+        self.writer.put(
+            flight.number,
+            lambda: self._db.storage.finish_trial(
+                trial_id,
+                state,
+                value,
+                intermediate_values=values,
+                user_attrs=attributes,
+                constraints=constraints,
+            ),
+        )
         self.forget(flight, state.name, stop_reason, error)
 
-    def note_end(self, flight: Flight, stop_reason: str, error: str | None = None) -> None:
-        """Write the attributes of a trial's end; a finished trial takes no more of them."""
-        last = flight.last
-        attributes: dict[str, Any] = {
-            "stop_reason": stop_reason,
-            "epochs": max(last.epoch, flight.reached),
-            "best_epoch": last.best_epoch,
-            "metrics": _finite(last.final or last.best_metrics),
-            **({"error": error} if error else {}),
-        }
-        self._put_attributes(flight, attributes | self._tracking(flight))
+    def note_end(self, flight: Flight, stop_reason: str) -> None:
+        """Write the attributes of a trial that is to be continued; it takes no more afterwards."""
+        self._put(flight, {}, self._last_words(flight, stop_reason, None))
 
     def forget(
         self, flight: Flight, state: str, stop_reason: str, error: str | None = None
@@ -157,44 +178,45 @@ class TrialBook:
 
     # ------------------------------------------------------------------ writing
 
-    def _put_attributes(self, flight: Flight, attributes: Mapping[str, Any]) -> None:
-        self._put(flight, {}, attributes)
-
     def _put(
         self, flight: Flight, values: Mapping[int, float], attributes: Mapping[str, Any]
     ) -> None:
-        storage, trial_id = self._study._storage, flight.trial._trial_id
+        storage, trial_id = self._db.storage, flight.trial._trial_id
+        self.writer.put(flight.number, lambda: storage.write_trial(trial_id, values, attributes))
 
-        def make() -> None:
-            for epoch, value in values.items():
-                storage.set_trial_intermediate_value(trial_id, epoch, value)
-            for name, attribute in attributes.items():
-                storage.set_trial_user_attr(trial_id, name, attribute)
+    def _news(self, flight: Flight, report: TrialReport) -> tuple[dict[int, float], dict[str, Any]]:
+        """Return the epochs and attributes of a report that the study does not know."""
+        attributes: dict[str, Any] = {}
+        for line in report.notes:
+            log.warning("trial %d: %s", flight.number, line)
+        if report.resumed_from is not None:
+            attributes["resumed_from"] = report.resumed_from
+        if report.best is None or report.epoch <= flight.last.epoch:
+            return {}, attributes
+        values = _new_values(flight, report)
+        if flight.last.epoch == 0:
+            attributes |= {"first_epoch": min(values), **self._tracking(flight)}
+        return values, attributes
 
-        self.writer.put(flight.number, make)
+    def _take_in(self, flight: Flight, report: TrialReport) -> None:
+        flight.last, flight.deaths = report, 0
+        event = _epoch_event(flight.number, report)
+        self._audience.tell(lambda observer: observer.epoch_ended(event))
 
-    def _tell(
-        self, flight: Flight, state: TrialState, value: float | None, constraint: bool
-    ) -> None:
-        now = self._study._storage.get_trial(flight.trial._trial_id)
-        if now.state.is_finished():
-            if now.state == state and now.user_attrs.get("continued_by") is None:
-                return  # told before, and the answer was lost
-            raise UpdateFinishedTrialError(f"trial {flight.number} was ended by another driver")
-        if constraint:
-            # TPE never reads failed trials; a pruned one with a violated constraint it avoids.
-            flight.trial.set_constraint("memory", 1.0)
-        self._study.tell(flight.number, value, state=state)
+    def _last_words(self, flight: Flight, stop_reason: str, error: str | None) -> dict[str, Any]:
+        last = flight.last
+        return {
+            "stop_reason": stop_reason,
+            "epochs": max(last.epoch, flight.reached),
+            "best_epoch": last.best_epoch,
+            "metrics": _finite(last.final or last.best_metrics),
+            **({"error": error} if error else {}),
+            **self._tracking(flight),
+        }
 
     def _tracking(self, flight: Flight) -> dict[str, Any]:
         # Early, for a driver that dies; again at the end, where the server was slow to answer.
         return dict(self._audience.attributes_of(flight.number))
-
-    def _note_return(self, flight: Flight, report: TrialReport) -> None:
-        for line in report.notes:
-            log.warning("trial %d: %s", flight.number, line)
-        if report.resumed_from is not None:
-            self._put_attributes(flight, {"resumed_from": report.resumed_from})
 
     def _lose(self, number: int) -> None:
         """Let go of a trial that another driver goes on with."""

@@ -162,16 +162,15 @@ class StudySearcher(DriverSide, Searcher):
         if error or flight is None or result is None or REPORT not in result:
             return
         report: TrialReport = result[REPORT]
-        self._book.report(flight, report)
-        if trial_id not in self._book.flights:
-            return  # the report found it taken by another driver
         if report.stop_reason is not None:
             self._ended_by_itself(flight, report)
         elif self._stopped_by_asha(trial_id):
-            self._book.end(flight, TrialState.PRUNED, "asha")
+            self._book.end(flight, TrialState.PRUNED, "asha", report=report)
         elif report.epoch >= self._config.max_epochs:
             # A study resumed with a lower `max_t`: its checkpoints may be beyond it.
-            self._book.end(flight, TrialState.COMPLETE, "max_t")
+            self._book.end(flight, TrialState.COMPLETE, "max_t", report=report)
+        else:
+            self._book.report(flight, report)
 
     def worker_failed(self, trial_id: str, error: str, *, out_of_memory: bool) -> None:
         """Give a trial whose worker died another one, or end it.
@@ -204,14 +203,10 @@ class StudySearcher(DriverSide, Searcher):
 
     def _ended_by_itself(self, flight: Flight, report: TrialReport) -> None:
         reason = report.stop_reason or "error"
-        if reason in COMPLETE_REASONS:
-            self._book.end(flight, TrialState.COMPLETE, reason)
-        elif reason == "oom":
-            self._book.end(flight, TrialState.PRUNED, reason, report.error)
-        elif reason == "disk_full":
+        if reason == "disk_full":
             self.fatal = report.error or "no room for a checkpoint"
         else:
-            self._book.end(flight, TrialState.FAIL, reason, report.error)
+            self._book.end(flight, _state_of(reason), reason, report.error, report)
 
     # ------------------------------------------------------------------ Tune's own snapshots
 
@@ -223,3 +218,10 @@ class StudySearcher(DriverSide, Searcher):
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Write nothing: the study is the only truth."""
+
+
+def _state_of(reason: str) -> TrialState:
+    if reason in COMPLETE_REASONS:
+        return TrialState.COMPLETE
+    # TPE never reads failed trials; a pruned one with a violated constraint it avoids.
+    return TrialState.PRUNED if reason == "oom" else TrialState.FAIL

@@ -18,6 +18,7 @@ from chemprop_hpo.hpo.identity import manifest_of, record_of
 from chemprop_hpo.hpo.search.reports import TrialReport
 from chemprop_hpo.hpo.search.sampler import build_sampler
 from chemprop_hpo.hpo.search.searcher import StudySearcher
+from chemprop_hpo.hpo.search.space import Space
 from chemprop_hpo.storage.database import Database, open_database
 from chemprop_hpo.storage.ownership import Driver
 from chemprop_hpo.storage.studies import open_or_create_study
@@ -34,7 +35,7 @@ class Driving:
         self.db: Database = open_database(url)
         record = record_of(loaded, manifest_of(config), folder)
         self.study, _ = open_or_create_study(self.db, "scripted", record)
-        self.study.sampler = build_sampler(config.sampler, config.seed)
+        self.study.sampler = build_sampler(config.sampler, config.seed, Space.of(config))
         self.driver = Driver.register(self.db, self.study)
         drive = Drive(
             config, folder, self.db, self.study, Audience([]), False, scripted.scripted_train

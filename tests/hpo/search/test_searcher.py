@@ -160,7 +160,7 @@ class TestOutages:
 
     def test_an_end_told_twice_is_told_once(self, driving: Driving) -> None:
         driving.searcher.suggest("a")
-        with lost_answer(driving.study, "tell"):
+        with lost_answer(driving.db.storage, "finish_trial"):
             driving.reports("a", 1, 0.5, stop_reason="max_t")
         driving.writer._next_attempt = 0.0
         assert driving.writer.flush()
