@@ -18,6 +18,7 @@ from chemprop_hpo.storage.locations import BUSY_TIMEOUT_S, is_sqlite
 __all__ = ["exclusive"]
 
 _POLL_S = 0.02
+_LOCK_NOT_AVAILABLE = "55P03"
 _ADVISORY_KEY = int.from_bytes(b"chem_hpo", "big")
 
 
@@ -69,7 +70,9 @@ def _advisory_lock(engine: Engine) -> Iterator[None]:
         connection.execute(text(f"SET lock_timeout = '{BUSY_TIMEOUT_S}s'"))
         try:
             connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_KEY})
-        except OperationalError:
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
             raise StorageError(_held(f"the database {engine.url.database}")) from None
         try:
             yield

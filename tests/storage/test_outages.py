@@ -4,6 +4,8 @@ import shutil
 import signal
 import sqlite3
 import tempfile
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -14,6 +16,7 @@ import optuna
 import pytest
 from sqlalchemy import insert, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
 from chemprop_hpo.storage import locations, tables
 from chemprop_hpo.storage.database import Database, open_database
@@ -114,6 +117,36 @@ def test_a_server_that_stops_is_an_outage_and_used_again_when_it_is_back(
                 assert is_outage(caught(operation))
             server.start()
             operation()
+
+
+def test_a_server_that_was_restarted_unnoticed_is_used_on(server: OwnServer) -> None:
+    with open_database(server.url) as db:
+        study = optuna.create_study(storage=db.storage)
+        trial = study.ask()
+        driver = Driver.register(db, study)
+        for operation in (lambda: trial.report(0.5, 1), study.get_trials, driver.beat, db.now):
+            server.stop(signal.SIGQUIT)
+            server.start()
+            operation()
+        assert study.get_trials()[0].intermediate_values == {1: 0.5}
+
+
+def test_a_server_that_stops_while_the_lock_is_wanted_is_an_outage(server: OwnServer) -> None:
+    """And no other process that holds it."""
+    with open_database(server.url) as holder, open_database(server.url) as waiter:
+        waiter.now()  # a connection that will wait
+        errors: list[BaseException] = []
+
+        def wait_for_it() -> None:
+            errors.append(caught(waiter.exclusive().__enter__))
+
+        with pytest.raises(OperationalError), holder.exclusive():  # noqa: PT012  # its end fails too
+            thread = threading.Thread(target=wait_for_it)
+            thread.start()
+            _until_somebody_waits(holder)
+            server.stop()
+            thread.join()
+        assert is_outage(errors[0])
 
 
 def test_drivers_have_time_to_beat_again_when_the_server_is_back(server: OwnServer) -> None:
@@ -265,6 +298,17 @@ def test_a_file_system_without_room_is_full() -> None:
 
 
 FAILED = optuna.trial.TrialState.FAIL
+
+
+def _until_somebody_waits(db: Database) -> None:
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with db.engine.connect() as connection:
+            if connection.execute(waiting).scalar_one():
+                return
+        time.sleep(0.02)
+    raise TimeoutError("nobody waits for the lock")
 
 
 def open_connection(url: str) -> Any:
