@@ -139,6 +139,9 @@ LIVES: dict[str, list[Arrange]] = {
 }
 
 
+TWO_AT_ONCE = "two at once"
+
+
 def live(folder: Path) -> None:
     """Train as a worker does that keeps a checkpoint of each epoch, and note each report."""
     spec = hard_spec("mixture_of_experts", LAST)
@@ -151,24 +154,38 @@ def live(folder: Path) -> None:
         reason = report.stop_reason
 
 
-def spawn(arrange: Arrange, folder: Path) -> int:
-    """Live in a process of its own; return the number of the signal that ended it, or 0."""
+def begin(arrange: Arrange, folder: Path) -> int:
+    """Begin a life in a process of its own."""
     child = os.fork()
     if child == 0:
         os.chdir(folder)
         arrange()
         live(folder)
         os._exit(0)
+    return child
+
+
+def ended(child: int) -> int:
+    """Wait for the end of a life; return the number of the signal that ended it, or 0."""
     _, status = os.waitpid(child, 0)
+    if not os.WIFSIGNALED(status) and os.WEXITSTATUS(status) != 0:
+        raise RuntimeError("a training came to an end of its own making")
     return os.WTERMSIG(status)
 
 
 def main() -> None:
+    """Let each trial live; the last one has two workers at once from its third epoch on."""
+    root = Path(sys.argv[1]).absolute()
     for name, lives in LIVES.items():
-        folder = Path(sys.argv[1]) / name
+        folder = root / name
         folder.mkdir()
-        ended = [spawn(arrange, folder.absolute()) for arrange in lives]
-        (folder / "ended").write_text(json.dumps(ended))
+        ends = [ended(begin(arrange, folder)) for arrange in lives]
+        (folder / "ended").write_text(json.dumps(ends))
+    folder = root / TWO_AT_ONCE
+    folder.mkdir()
+    ended(begin(in_epoch(3), folder))
+    both = [begin(unharmed, folder) for _ in range(2)]
+    (folder / "ended").write_text(json.dumps([ended(child) for child in both]))
 
 
 if __name__ == "__main__":

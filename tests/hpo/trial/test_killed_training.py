@@ -14,7 +14,7 @@ import pytest
 
 from chemprop_hpo.hpo.chemistry.checkpoints import read_checkpoint
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
-from tests.hpo.killable import LAST, LIVES
+from tests.hpo.killable import LAST, LIVES, TWO_AT_ONCE
 from tests.hpo.trainings import is_same
 
 ROOT = Path(__file__).parents[3]
@@ -41,27 +41,41 @@ def told(report: dict[str, Any]) -> dict[str, Any]:
 KILLED = [name for name in LIVES if name != "straight"]
 
 
-@pytest.mark.parametrize("name", KILLED)
-def test_a_killed_trial_ends_with_the_weights_of_one_that_was_not(lived: Path, name: str) -> None:
-    killed, straight = lived / name, lived / "straight"
-    ended = json.loads((killed / "ended").read_text())
-    assert ended == [signal.SIGKILL] * (len(LIVES[name]) - 1) + [0]
-    states = [read_checkpoint(TrialFolder(f).checkpoints()[0]) for f in (killed, straight)]
+def assert_same_end(trial: Path, straight: Path) -> None:
+    """Compare weights, optimiser and schedule after the last epoch, and the best model."""
+    states = [read_checkpoint(TrialFolder(f).checkpoints()[0]) for f in (trial, straight)]
     assert states[0][0]["report"]["epoch"] == LAST
     assert is_same(states[0][1], states[1][1])
-    assert (killed / "best.pt").read_bytes() == (straight / "best.pt").read_bytes()
+    assert (trial / "best.pt").read_bytes() == (straight / "best.pt").read_bytes()
+
+
+def assert_same_epochs(trial: Path, straight: Path) -> None:
+    expected = [told(report) for report in reports(straight)]
+    assert {report["epoch"] for report in reports(trial)} == set(range(1, LAST + 1))
+    for report in reports(trial):
+        assert told(report) == expected[report["epoch"] - 1]
+
+
+@pytest.mark.parametrize("name", KILLED)
+def test_a_killed_trial_ends_with_the_weights_of_one_that_was_not(lived: Path, name: str) -> None:
+    ended = json.loads((lived / name / "ended").read_text())
+    assert ended == [signal.SIGKILL] * (len(LIVES[name]) - 1) + [0]
+    assert_same_end(lived / name, lived / "straight")
 
 
 @pytest.mark.parametrize("name", KILLED)
 def test_a_killed_trial_reports_every_epoch_as_one_that_was_not(lived: Path, name: str) -> None:
-    straight = [told(report) for report in reports(lived / "straight")]
-    killed = reports(lived / name)
-    assert {report["epoch"] for report in killed} == set(range(1, LAST + 1))
-    for report in killed:
-        assert told(report) == straight[report["epoch"] - 1]
-    for before, after in pairwise(killed):
+    assert_same_epochs(lived / name, lived / "straight")
+    for before, after in pairwise(reports(lived / name)):
         # One that goes on from its checkpoint repeats its epoch; no epoch is ever left out.
         assert after["epoch"] in (before["epoch"], before["epoch"] + 1)
+
+
+def test_a_trial_that_two_workers_go_on_with_at_once_ends_the_same(lived: Path) -> None:
+    assert json.loads((lived / TWO_AT_ONCE / "ended").read_text()) == [0, 0]
+    assert_same_end(lived / TWO_AT_ONCE, lived / "straight")
+    assert_same_epochs(lived / TWO_AT_ONCE, lived / "straight")
+    assert [r["notes"] for r in reports(lived / TWO_AT_ONCE) if r["notes"]] == []
 
 
 def test_a_kill_costs_no_more_than_the_epoch_in_progress(lived: Path) -> None:
