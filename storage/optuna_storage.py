@@ -1,30 +1,25 @@
-"""Optuna's storage, with its gaps closed."""
+"""Begin and end trials and studies, each step in one transaction."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
-from optuna._typing import JSONSerializable
-from optuna.distributions import BaseDistribution
-from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import (
-    StudyModel,
     StudyUserAttributeModel,
     TrialModel,
     TrialSystemAttributeModel,
     TrialUserAttributeModel,
 )
 from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
-from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import URL, delete, insert, select, text
+from optuna.trial import TrialState, create_trial
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session, aliased
 
 from chemprop_hpo.configs.errors import StorageError
-from chemprop_hpo.storage.locations import engine_options
+from chemprop_hpo.storage.fenced_storage import FencedStorage
 from chemprop_hpo.storage.tables import continuations, drivers, slots
 
 __all__ = ["OptunaStorage", "SlotLostError"]
@@ -34,33 +29,8 @@ class SlotLostError(StorageError):
     """A slot that was given to another driver while this one was asleep or cut off."""
 
 
-class OptunaStorage(RDBStorage):
-    """Optuna's ``RDBStorage`` on a checked URL.
-
-    It is never pickled, since its URL may hold a password, and takes a URL with braces in it.
-    A trial begins in one transaction with whose it is. Whoever writes to a trial holds it from
-    before the look at its state: nothing lands on a trial that another process has ended, and a
-    waiting trial goes to one process only.
-
-    Parameters
-    ----------
-    url : URL
-        From `parse_url`.
-    create : bool
-        Whether to create Optuna's tables. The version of existing ones is not checked here.
-    """
-
-    def __init__(self, url: URL, *, create: bool) -> None:
-        plain = url.render_as_string(hide_password=False)
-        super().__init__(
-            plain.replace("{", "{{").replace("}", "}}"),  # Optuna formats it as a template
-            engine_kwargs=engine_options(url),
-            skip_compatibility_check=True,
-            skip_table_creation=not create,
-        )
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a storage is not pickled: its URL may hold a password")
+class OptunaStorage(FencedStorage):
+    """Studies and trials as this package begins and ends them: each step in one transaction."""
 
     # ------------------------------------------------------------------ begin a trial
 
@@ -120,6 +90,13 @@ class OptunaStorage(RDBStorage):
             signed = _user_attr_is("driver", driver_id)
             mine = select(TrialModel.trial_id).where(TrialModel.trial_id == trial_id, signed)
             return trial.state == TrialState.RUNNING and session.scalar(mine) is not None
+
+    def has_trial_in_slot(self, session: Session, study_id: int, slot: int) -> bool:
+        """Whether any trial refers to a slot of the budget."""
+        in_slot = select(TrialModel.trial_id).where(
+            TrialModel.study_id == study_id, _user_attr_is("slot", slot)
+        )
+        return session.scalar(in_slot.limit(1)) is not None
 
     # ------------------------------------------------------------------ what becomes of a trial
 
@@ -228,116 +205,6 @@ class OptunaStorage(RDBStorage):
                 row = old.get(key) or StudyUserAttributeModel(study_id=study_id, key=key)
                 row.value_json = json.dumps(value)
                 session.add(row)
-
-    # ------------------------------------------------------------------ transactions
-
-    @contextmanager
-    def transaction(self) -> Iterator[Session]:
-        """Do all or nothing, in the thread's own session; nothing of Optuna's may be called within.
-
-        On SQLite nobody else writes meanwhile, on PostgreSQL only what is held is safe.
-        """
-        session: Session = self.scoped_session()
-        try:
-            with session.begin():
-                self._begin_to_write(session)
-                yield session
-        finally:
-            session.close()
-
-    def hold_study(self, session: Session, study_id: int) -> Any:
-        """Return a study's row, in which no other process creates a trial meanwhile.
-
-        Whoever creates one must hold it: the trial's number is a count of those before it.
-        """
-        return StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
-
-    def hold_trial(self, session: Session, trial_id: int) -> Any:
-        """Return a trial's row, which no other process writes to until the transaction ends."""
-        return TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
-
-    def add_trial(self, session: Session, study_id: int, template: FrozenTrial) -> Any:
-        """Create a trial in a study that is held, and return its row."""
-        return self._get_prepared_new_trial(study_id, template, session)
-
-    def write_user_attrs(self, session: Session, trial_id: int, values: Mapping[str, Any]) -> None:
-        """Write user attributes of a trial that is held and not finished."""
-        for key, value in values.items():
-            self._set_trial_attr_without_commit(
-                session, TrialUserAttributeModel, trial_id, key, value
-            )
-
-    def has_trial_in_slot(self, session: Session, study_id: int, slot: int) -> bool:
-        """Whether any trial refers to a slot of the budget."""
-        in_slot = select(TrialModel.trial_id).where(
-            TrialModel.study_id == study_id, _user_attr_is("slot", slot)
-        )
-        return session.scalar(in_slot.limit(1)) is not None
-
-    def freeze(self, row: Any) -> FrozenTrial:
-        """Return what a trial's row, and all that belongs to it, says now."""
-        return self._build_frozen_trial_from_trial_model(row)
-
-    def fail(self, session: Session, row: Any, **user_attrs: Any) -> None:
-        """End a trial that is held and not finished, with its last attributes."""
-        self.write_user_attrs(session, row.trial_id, user_attrs)
-        row.state = TrialState.FAIL
-        row.datetime_complete = datetime.now()
-
-    def _begin_to_write(self, session: Session) -> None:
-        # SQLite knows no SELECT ... FOR UPDATE: what was read could change before it is written.
-        if self.engine.name == "sqlite":
-            session.execute(text("BEGIN IMMEDIATE"))
-
-    # ------------------------------------------------------------------ write to a trial
-
-    # Optuna reads the trial's state, then writes in the same session, which is the thread's own.
-
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        """See ``BaseStorage``."""
-        self._hold_for_optuna(trial_id)
-        return super().set_trial_state_values(trial_id, state, values)
-
-    def set_trial_intermediate_value(
-        self, trial_id: int, step: int, intermediate_value: float
-    ) -> None:
-        """See ``BaseStorage``."""
-        self._hold_for_optuna(trial_id)
-        super().set_trial_intermediate_value(trial_id, step, intermediate_value)
-
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """See ``BaseStorage``."""
-        self._hold_for_optuna(trial_id)
-        super().set_trial_user_attr(trial_id, key, value)
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: JSONSerializable) -> None:
-        """See ``BaseStorage``."""
-        self._hold_for_optuna(trial_id)
-        super().set_trial_system_attr(trial_id, key, value)
-
-    def _set_trial_param(
-        self,
-        trial_id: int,
-        param_name: str,
-        param_value_internal: float,
-        distribution: BaseDistribution,
-        previous_distribution: BaseDistribution | None,
-    ) -> None:
-        self._hold_for_optuna(trial_id)
-        super()._set_trial_param(
-            trial_id, param_name, param_value_internal, distribution, previous_distribution
-        )
-
-    def _hold_for_optuna(self, trial_id: int) -> None:
-        session: Session = self.scoped_session()
-        try:
-            self._begin_to_write(session)
-            self.hold_trial(session, trial_id)
-        except BaseException:
-            session.close()
-            raise
 
 
 def _delete_own_rows(session: Session, study_id: int) -> None:
