@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from chemprop_hpo.hpo.chemistry.epochs import (
     next_report,
 )
 from chemprop_hpo.hpo.chemistry.fold import Fold
+from chemprop_hpo.hpo.chemistry.identity import identity_of
 from chemprop_hpo.hpo.chemistry.metrics import Yardstick, generalisation_gap, score
 from chemprop_hpo.hpo.chemistry.model import build_model, save_model
 from chemprop_hpo.hpo.chemistry.optimizers import build_optimizer, build_schedule
@@ -74,6 +75,11 @@ class Fitting(LightningModule):
     def epoch(self) -> int:
         """The last epoch that was reported; 0 before the first."""
         return 0 if self.report is None else self.report.epoch
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to be continued, JSON-able."""
+        return identity_of(self.spec, self.fold)
 
     def restore(self, report: EpochReport, stored: Mapping[str, Any]) -> None:
         """Stand where :meth:`state` was taken."""
@@ -197,7 +203,7 @@ class Progress:
             If it cannot be written; ``path`` is then as it was.
         """
         fitting = self._current()
-        header = {"report": asdict(self.report), "training": identity(fitting.spec, fitting.fold)}
+        header = {"report": asdict(self.report), "training": fitting.identity}
         write_checkpoint(path, header, fitting.state())
 
     def save_best(self, path: Path) -> None:
@@ -218,25 +224,6 @@ class Progress:
         if self._fitting.loader.epoch != self.report.epoch:
             raise RuntimeError(f"the training went on since epoch {self.report.epoch}")
         return self._fitting
-
-
-def identity(spec: TrainingSpec, fold: Fold) -> dict[str, Any]:
-    """Return, JSON-able, what must be the same for a checkpoint to be continued."""
-    ignored = {"num_workers", "progress_bar"}
-    return {
-        "model": spec.model.model_dump(mode="json"),
-        "optimization": spec.optimization.model_dump(mode="json", exclude=ignored),
-        "max_epochs": spec.max_epochs,
-        "seed": spec.seed,
-        "metric": [spec.metric, spec.mode, spec.yardstick],
-        "task": fold.task,
-        "targets": list(fold.target_cols),
-        "target_weights": list(fold.weights),
-        # In float32: another machine may round a transform's last bits differently.
-        "labels": _sha256(fold.targets.astype(np.float32)),
-        "molecules": fold.graphs[spec.model.atom_features].topology(),
-        "split": _sha256(fold.train, fold.validation),
-    }
 
 
 def predict(mpnn: MPNN, batches: Batches, rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -263,14 +250,6 @@ def predict(mpnn: MPNN, batches: Batches, rows: NDArray[np.int64]) -> NDArray[np
 def seed_torch(seed: int, epoch: int) -> None:
     """Seed torch for an epoch, so that no generator's state has to be kept; 0 is the start."""
     torch.manual_seed(int(np.random.SeedSequence(entropy(seed, epoch)).generate_state(1)[0]))
-
-
-def _sha256(*arrays: NDArray[Any]) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def _raw_outputs(mpnn: MPNN, batch: TrainingBatch) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from lightning.pytorch import Trainer
 from chemprop_hpo.configs.errors import ResourceError
 from chemprop_hpo.hpo.chemistry.checkpoints import CheckpointError, read_checkpoint
 from chemprop_hpo.hpo.chemistry.epochs import EpochReport, NonFiniteLossError, TrainingSpec
-from chemprop_hpo.hpo.chemistry.fitting import Fitting, Progress, identity
+from chemprop_hpo.hpo.chemistry.fitting import Fitting, Progress
 from chemprop_hpo.hpo.chemistry.fold import Fold
+from chemprop_hpo.hpo.chemistry.identity import differences
 
 __all__ = [
     "CheckpointError",
@@ -89,7 +90,7 @@ def _goes_on_from(path: Path, fitting: Fitting) -> bool:
 def _restore(path: Path, fitting: Fitting) -> EpochReport:
     header, state = read_checkpoint(path)
     report = _report(header, path)
-    if different := _differences(header.get("training"), identity(fitting.spec, fitting.fold)):
+    if different := differences(header.get("training"), fitting.identity):
         raise CheckpointError(
             f"{path}: the checkpoint is of another training ({', '.join(different)} differ)"
         )
@@ -98,18 +99,6 @@ def _restore(path: Path, fitting: Fitting) -> EpochReport:
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: the checkpoint does not fit the model ({error})") from error
     return report
-
-
-def _differences(theirs: Any, ours: Mapping[str, Any], within: str = "") -> list[str]:
-    """Name the settings that are not the same, ``model.dropout`` for one inside another."""
-    stored = theirs if isinstance(theirs, Mapping) else {}
-    names: list[str] = []
-    for key, value in ours.items():
-        if isinstance(value, Mapping):
-            names += _differences(stored.get(key), value, f"{within}{key}.")
-        elif key not in stored or stored[key] != value:
-            names.append(f"{within}{key}")
-    return names
 
 
 def _report(header: dict[str, Any], path: Path) -> EpochReport:
