@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -27,6 +28,7 @@ from chemprop_hpo.hpo.commands import (
 )
 from chemprop_hpo.hpo.commands.console import note
 from chemprop_hpo.hpo.commands.options import STORAGE_VARIABLE
+from chemprop_hpo.hpo.trial.interrupts import Stopped, stopped_by_signals
 
 __all__ = ["app", "main", "run"]
 
@@ -66,7 +68,7 @@ app.command("schema", help=schema.HELP)(schema.schema)
 
 def main() -> None:
     """Run the program on the process's own arguments and leave with its exit code."""
-    sys.exit(run(sys.argv[1:]))
+    _leave(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -84,8 +86,11 @@ def run(arguments: Sequence[str]) -> int:
     """
     debug = "--debug" in arguments
     try:
-        code = app(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
-        sys.stdout.flush()
+        with stopped_by_signals("ended at once"):
+            code = app(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
+            sys.stdout.flush()
+    except Stopped as stop:
+        return _say_stopped(stop, arguments)
     except BrokenPipeError:
         return _close_quietly()
     except Exception as error:
@@ -109,6 +114,12 @@ def _program(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(2)
+
+
+def _say_stopped(stop: Stopped, arguments: Sequence[str]) -> int:
+    again = "; the same command goes on" if arguments[0] in ("sweep", "resume") else ""
+    note(f"{stop}; nothing is left running{again}")
+    return 128 + stop.number
 
 
 def _report(error: Exception, arguments: Sequence[str], *, debug: bool) -> int:
@@ -155,6 +166,15 @@ def _message(error: Exception, *, debug: bool) -> str:
 def _help_of(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     return f"{context.command_path if context else PROGRAM} --help"
+
+
+def _leave(code: int) -> NoReturn:
+    # Python takes its thousands of modules apart on its way out, which lasts seconds.
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _close_quietly() -> int:

@@ -5,26 +5,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import socket
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import ray
-import ray._private.utils
 
-from chemprop_hpo.configs.errors import ResourceError, SweepFailedError
+from chemprop_hpo.configs.errors import ResourceError
 from chemprop_hpo.hpo.trial.capacity import Node
+from chemprop_hpo.hpo.trial.private_ray import as_guest, private_ray, unheard
+from chemprop_hpo.hpo.trial.temporary import clear_leftovers
 
 __all__ = ["connected", "local_nodes", "nodes", "require_shared_folder"]
 
 log = logging.getLogger(__name__)
 
-START_ATTEMPTS = 3
 KNOCK_S = 5.0
-LONGEST_TEMPORARY_FOLDER = 25
 
 RAY_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -32,6 +29,10 @@ RAY_SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Ray runs workers at nice 15, which halves them beside anything else on the machine.
     "RAY_worker_niceness": "0",
+    # Those that Ray starts in advance do not fit Tune's trials, and only slow the start down.
+    "RAY_prestart_worker_first_driver": "0",
+    # A raylet gives up where its own processes take longer to start; 30 s do not always suffice.
+    "RAY_agent_register_timeout_ms": "90000",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # A trial that fails before its first report has no metric, and must not end the sweep.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
@@ -46,6 +47,8 @@ RAY_SETTINGS = {
 @contextlib.contextmanager
 def connected(address: str | None) -> Iterator[None]:
     """Be connected to Ray; leave nothing of a private one running afterwards.
+
+    What a sweep that was killed has left on this machine is ended and removed first.
 
     Parameters
     ----------
@@ -65,23 +68,10 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    folder = Path(tempfile.mkdtemp(prefix="chp-", dir=_short_temporary_folder()))
-    try:
-        if address is None:
-            _start_local(folder)
-        else:
-            _join(address)
+    clear_leftovers()
+    with unheard(), private_ray() if address is None else _joined(address):
         _quiet()
         yield
-    finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _short_temporary_folder() -> str:
-    # Ray puts sockets below it, whose paths may have 107 bytes at most (104 on macOS).
-    usual = tempfile.gettempdir()
-    return usual if len(os.fsencode(usual)) <= LONGEST_TEMPORARY_FOLDER else "/tmp"
 
 
 def _quiet() -> None:
@@ -89,36 +79,13 @@ def _quiet() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _start_local(folder: Path) -> None:
-    for attempt in range(1, START_ATTEMPTS + 1):
-        try:
-            # Without `local`, Ray joins whatever cluster it finds.
-            with _nameless():
-                ray.init(
-                    address="local",
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.CRITICAL,
-                    _temp_dir=str(folder),
-                )
-            return
-        except Exception as error:  # Ray raises many kinds when its start takes too long
-            ray.shutdown()
-            log.warning("Ray did not start (attempt %d of %d): %s", attempt, START_ATTEMPTS, error)
-            if attempt == START_ATTEMPTS:
-                raise SweepFailedError(f"Ray did not start on this machine: {error}") from error
-
-
 @contextlib.contextmanager
-def _nameless() -> Iterator[None]:
-    # Ray writes the command line into its table of jobs, a database's password included.
-    names = ray._private.utils
-    before = names.get_entrypoint_name
-    names.get_entrypoint_name = lambda: "chemprop-hpo"
+def _joined(address: str) -> Iterator[None]:
+    _join(address)
     try:
         yield
     finally:
-        names.get_entrypoint_name = before
+        ray.shutdown()
 
 
 def _join(address: str) -> None:
@@ -129,7 +96,7 @@ def _join(address: str) -> None:
         )
     _refuse_silent(address)
     try:
-        with _nameless():
+        with as_guest():
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _no_cluster(address, error) from error

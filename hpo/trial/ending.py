@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray.tune import Stopper
 
 from chemprop_hpo.configs.errors import ChempropHpoError
 from chemprop_hpo.hpo.search.driver_side import DriverSide
-from chemprop_hpo.hpo.trial.interrupts import Interrupts
+from chemprop_hpo.hpo.trial.interrupts import Interrupts, RayIsGone
+from chemprop_hpo.hpo.trial.workers import WorkersEnd
 
 __all__ = ["EarlyEnd"]
 
@@ -21,7 +23,7 @@ class EarlyEnd(DriverSide, Stopper):
     Parameters
     ----------
     interrupts : Interrupts
-        Whether a signal came.
+        Whether a signal came, or Ray is gone.
     find_failure : callable
         Returns why the sweep cannot go on, or None if it can.
     time_budget_s : float or None
@@ -48,25 +50,44 @@ class EarlyEnd(DriverSide, Stopper):
         """Why all trials were stopped: ``interrupted``, ``failed``, ``time_budget``, or None."""
         self.failure: ChempropHpoError | None = None
         """Why the sweep could not go on."""
+        self._workers_end = WorkersEnd()
         self._deadline = None if time_budget_s is None else time.monotonic() + time_budget_s
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether one trial must stop: another driver goes on with it."""
         return self._has_ended(trial_id)
 
+    @contextmanager
+    def around_tune(self) -> Iterator[None]:
+        """Enter it around Tune's loop: it is left early, if need be, without an exception."""
+        with self._interrupts.in_ray(), self._workers_end:
+            yield
+
     def stop_all(self) -> bool:
-        """Whether the sweep must end now."""
+        """Whether the sweep must end now.
+
+        Raises
+        ------
+        RayIsGone
+            If it must and Tune would wait for what is gone.
+        """
         if self.reason is None:
             self.reason = self._reason_now()
             if self.reason is not None:
-                self._on_end(self.reason)
+                self._end(self.reason)
         return self.reason is not None
+
+    def _end(self, reason: str) -> None:
+        self._on_end(reason)
+        if self._interrupts.ray_is_gone:
+            raise RayIsGone
+        self._workers_end.begin()
 
     def _reason_now(self) -> str | None:
         if self._interrupts.received is not None:
             return "interrupted"
         self.failure = self._find_failure()
-        if self.failure is not None:
+        if self.failure is not None or self._interrupts.ray_is_gone:
             return "failed"
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return "time_budget"

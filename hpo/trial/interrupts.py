@@ -2,43 +2,133 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
+import select
 import signal
 import threading
+import time
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-__all__ = ["Interrupts"]
+from chemprop_hpo.hpo.trial.ray_processes import end_ray, ray_is_gone
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-PATIENCE_S = 40.0
+__all__ = ["Interrupts", "RayIsGone", "Stopped", "stopped_by_signals"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# `timeout` and others send a signal to a process and to its group: that is one request.
+SAME_S = 0.5
+RAY_PATIENCE_S = 5.0
+PATIENCE_S = 30.0
+STOP_WITHIN_S = 10.0
+LOOK_EVERY_S = 0.5
+SHOW_CURSOR = b"\x1b[?25h"
 
 
-class Interrupts:
-    """While entered, the first Ctrl-C or SIGTERM is noted and the second ends the process at once.
+class Stopped(BaseException):
+    """A signal came while nothing was under way that would have to be put in order.
 
-    Installed after Ray has started, because Ray installs handlers of its own. A signal to the
-    whole process group (a batch system's, a supervisor's) ends Ray's processes too, and then
-    Tune may never return: so the process ends by itself after a while.
+    Parameters
+    ----------
+    number : int
+        The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+
+class RayIsGone(BaseException):
+    """Leaves Tune's loop at once: its own way out waits for workers that are gone."""
+
+
+@contextlib.contextmanager
+def stopped_by_signals(farewell: str, within_s: float = STOP_WITHIN_S) -> Iterator[None]:
+    """While entered, the first signal raises `Stopped`, the second ends the process at once.
 
     Parameters
     ----------
     farewell : str
-        Written to stderr where the process has to end by itself.
+        Written to stderr where the process is ended at once.
+    within_s : float
+        Seconds from the first signal until that is done without a second.
+    """
+    received: list[float] = []
+    late: list[threading.Timer] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(time.monotonic())
+        if len(received) > 1:
+            if received[-1] - received[0] > SAME_S:
+                _end_now(128 + number, farewell)
+            return
+        # Libraries may swallow an exception that comes while they are imported.
+        late.append(threading.Timer(within_s, _end_now, (128 + number, farewell)))
+        late[0].daemon = True
+        late[0].start()
+        raise Stopped(number)
+
+    before = _handle(stop)
+    try:
+        yield
+    finally:
+        _restore(before)
+        for timer in late:
+            timer.cancel()
+
+
+class Interrupts:
+    """While entered, the first Ctrl-C, SIGTERM or SIGHUP is noted, and a second ends the process.
+
+    A thread of its own reads signals as they come and looks after Ray: the main thread may be
+    in a call of Ray's that never returns, and runs no handler there. Where the sweep cannot be
+    ended in order, the thread ends the process and all of a private Ray; trials that are then
+    in flight are taken up by the next start.
+
+    Parameters
+    ----------
+    farewell : str
+        Written to stderr where the thread ends the process.
+    ray_is_gone, end_ray : callable
+        As in `chemprop_hpo.hpo.trial.ray_processes`.
+    ray_patience_s : float
+        Seconds from Ray's death until the main thread must have left Tune.
     patience_s : float
-        Seconds from the first signal until then.
+        Seconds from the first signal until the process must have ended.
     """
 
-    def __init__(self, farewell: str, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        farewell: str,
+        *,
+        ray_is_gone: Callable[[], bool] = ray_is_gone,
+        end_ray: Callable[[], None] = end_ray,
+        ray_patience_s: float = RAY_PATIENCE_S,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self.received: int | None = None
+        """The first signal that came, or None."""
         self._farewell = farewell
+        self._ray_is_gone = ray_is_gone
+        self._end_ray = end_ray
+        self._ray_patience_s = ray_patience_s
         self._patience_s = patience_s
-        self._timer: threading.Timer | None = None
-        self._before: dict[int, Any] = {}
+        self._received_at = self._ray_gone_at = math.inf
+        self._in_ray = False
+        self._handlers: dict[int, Any] = {}
+        self._closed = threading.Event()
 
     def __enter__(self) -> Self:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
         if threading.current_thread() is threading.main_thread():
-            self._before = {s: signal.signal(s, self._note) for s in SIGNALS}
+            self._wakeup_fd_before = signal.set_wakeup_fd(self._write)
+            self._handlers = _handle(lambda number, frame: None)
+        self._thread = threading.Thread(target=self._watch, name="interrupts", daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(
@@ -47,19 +137,81 @@ class Interrupts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._handlers:
+            _restore(self._handlers)
+            signal.set_wakeup_fd(self._wakeup_fd_before)
+        self._closed.set()
+        os.write(self._write, b"\0")
+        self._thread.join()
+        os.close(self._read)
+        os.close(self._write)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
-            os._exit(128 + number)
-        self.received = number
-        self._timer = threading.Timer(self._patience_s, self._give_up)
-        self._timer.daemon = True
-        self._timer.start()
+    @property
+    def ray_is_gone(self) -> bool:
+        """Whether Ray cannot go on, while this process can."""
+        return self._ray_gone_at < math.inf or self._ray_is_gone()
 
-    def _give_up(self) -> None:
-        os.write(2, f"\n{self._farewell}\n".encode())
-        os._exit(128 + (self.received or 0))
+    @contextlib.contextmanager
+    def in_ray(self) -> Iterator[None]:
+        """While entered, the main thread may hang if Ray dies; `RayIsGone` leads out."""
+        self._in_ray = True
+        try:
+            yield
+        except RayIsGone:
+            self._end_ray()  # so that it does not end this process, which has work left
+        finally:
+            self._in_ray = False
+
+    # ------------------------------------------------------------------ in the thread
+
+    def _watch(self) -> None:
+        while not self._closed.is_set():
+            readable, _, _ = select.select([self._read], [], [], LOOK_EVERY_S)
+            for number in os.read(self._read, 64) if readable else b"":
+                self._note(number)
+            if self._ray_gone_at == math.inf and self._ray_is_gone():
+                self._ray_gone_at = time.monotonic()
+            if self._is_late():
+                self._end_now(1 if self.received is None else 128 + self.received)
+
+    def _note(self, number: int) -> None:
+        now = time.monotonic()
+        if number not in self._handlers:
+            return
+        if self.received is None:
+            self.received, self._received_at = number, now
+        elif now - self._received_at > SAME_S:
+            self._end_now(128 + number)
+
+    def _is_late(self) -> bool:
+        now = time.monotonic()
+        without_ray = now - self._ray_gone_at if self._in_ray else 0.0
+        return without_ray > self._ray_patience_s or now - self._received_at > self._patience_s
+
+    def _end_now(self, code: int) -> None:
+        _end_now(code, self._farewell, self._end_ray)
+
+
+def _end_now(code: int, farewell: str, end_ray: Callable[[], None] = end_ray) -> None:
+    """End this process as it stands, and all of a private Ray."""
+    cursor = SHOW_CURSOR if os.isatty(2) else b""  # a live display hides it
+    with contextlib.suppress(OSError):
+        os.write(2, cursor + f"\n{farewell}\n".encode())
+    with contextlib.suppress(Exception):  # whatever is wrong, this is the end
+        end_ray()
+    os._exit(code)
+
+
+def _handle(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Handle the signals that end a program, and return what handled them before."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    # What `nohup` has set to be ignored stays so.
+    wanted = [s for s in SIGNALS if s == signal.SIGINT or signal.getsignal(s) != signal.SIG_IGN]
+    return {s: signal.signal(s, handler) for s in wanted}
+
+
+def _restore(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        # None is one that Python has not set, and cannot set again.
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)

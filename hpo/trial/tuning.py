@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
@@ -18,6 +13,7 @@ from chemprop_hpo.hpo.search.searcher import StudySearcher
 from chemprop_hpo.hpo.trial.callback import SweepCallback
 from chemprop_hpo.hpo.trial.ending import EarlyEnd
 from chemprop_hpo.hpo.trial.memory_kills import memory_kills_as_deaths
+from chemprop_hpo.hpo.trial.temporary import temporary_folder
 from chemprop_hpo.hpo.trial.trainable import TrialJob, TrialTrainable
 
 __all__ = ["tune_trials"]
@@ -66,7 +62,7 @@ def tune_trials(
         reuse_actors=True,
         trial_dirname_creator=lambda trial: str(trial.trial_id),
     )
-    with _scratch() as folder:
+    with temporary_folder() as folder:
         run_config = tune.RunConfig(
             name="sweep",
             storage_path=str(folder),
@@ -79,14 +75,5 @@ def tune_trials(
             verbose=0,
         )
         tuner = tune.Tuner(trainable, tune_config=tune_config, run_config=run_config)
-        with memory_kills_as_deaths():
+        with memory_kills_as_deaths(), end.around_tune():
             tuner.fit()
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="chp-tune-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

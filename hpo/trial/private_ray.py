@@ -1,0 +1,141 @@
+"""A Ray of this process's own, of which nothing is left when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray._private.node
+import ray._private.services
+import ray._private.utils
+import ray._private.worker
+
+from chemprop_hpo.configs.errors import SweepFailedError
+from chemprop_hpo.hpo.trial.ray_processes import end_ray, ray_is_gone, started_apart
+from chemprop_hpo.hpo.trial.temporary import note_session, temporary_folder
+
+__all__ = ["as_guest", "private_ray", "unheard"]
+
+log = logging.getLogger(__name__)
+
+START_ATTEMPTS = 3
+START_WITHIN_S = 90.0
+ASK_EVERY_S = 0.2
+UNUSED = ("start_monitor", "start_log_monitor", "start_api_server")
+
+
+@contextlib.contextmanager
+def private_ray() -> Iterator[None]:
+    """Be connected to a new local Ray; end it, however this is left.
+
+    Raises
+    ------
+    SweepFailedError
+        If it does not start.
+    """
+    with temporary_folder() as folder:
+        try:
+            _start(folder)
+            yield
+        finally:
+            _stop()
+
+
+def as_guest() -> contextlib.AbstractContextManager[None]:
+    """Keep Ray from handling signals, and from writing down the command line.
+
+    It would keep the latter in its table of jobs, a database's password included.
+    """
+    return _replaced(
+        ray._private.utils,
+        get_entrypoint_name=lambda: "chemprop-hpo",
+        set_sigterm_handler=lambda handler: None,
+    )
+
+
+def unheard() -> contextlib.AbstractContextManager[None]:
+    """Keep Ray from printing what its processes have to say, among the results of the sweep."""
+
+    def note(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+        for line in data["lines"]:
+            log.debug("Ray: %s", line)
+
+    return _replaced(ray._private.worker, print_to_stdstream=note)
+
+
+def _start(folder: Path) -> None:
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            return _start_once(folder)
+        except Exception as error:  # Ray raises many kinds when its start takes too long
+            _stop()
+            log.warning("Ray did not start (attempt %d of %d): %s", attempt, START_ATTEMPTS, error)
+            if attempt == START_ATTEMPTS:
+                raise SweepFailedError(f"Ray did not start on this machine: {error}") from error
+
+
+def _start_once(folder: Path) -> None:
+    apart = started_apart(lambda leader: note_session(folder, leader))
+    with as_guest(), _lean(), _patient(), apart:
+        # Without `local`, Ray joins whatever cluster it finds.
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            _temp_dir=str(folder),
+        )
+
+
+def _lean() -> contextlib.AbstractContextManager[None]:
+    # They scale clusters and show the workers' output and a dashboard, none of which is wanted
+    # here, and take as much time to start as all the rest.
+    nothing = dict.fromkeys(UNUSED, lambda node, **options: None)
+    return _replaced(ray._private.node.Node, **nothing)
+
+
+def _patient() -> contextlib.AbstractContextManager[None]:
+    # Ray asks without a pause whether its node is there, and gives up after 30 s, which do not
+    # suffice where much else runs.
+    services = ray._private.services
+    ask: Any = services.get_node
+
+    def get_node(*which: Any) -> Any:
+        deadline = time.monotonic() + START_WITHIN_S
+        while True:
+            try:
+                return ask(*which)
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+            if ray_is_gone():
+                raise ConnectionError("one of its processes has ended")
+            time.sleep(ASK_EVERY_S)
+
+    return _replaced(services, get_node=get_node)
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, **functions: Any) -> Iterator[None]:
+    before = {name: getattr(owner, name) for name in functions}
+    for name, function in functions.items():
+        setattr(owner, name, function)
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(owner, name, function)
+
+
+def _stop() -> None:
+    try:
+        if ray_is_gone():
+            end_ray()  # the rest would wait for what is gone
+        ray.shutdown()
+    finally:
+        end_ray()
