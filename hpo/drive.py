@@ -12,6 +12,7 @@ from typing import Any
 
 from chemprop_hpo.configs.errors import ChempropHpoError, DiskFullError, SweepFailedError
 from chemprop_hpo.configs.schema import SweepConfig
+from chemprop_hpo.configs.secrets import same_place
 from chemprop_hpo.hpo.chemistry.fold import Fold
 from chemprop_hpo.hpo.events import Audience, SweepEnded, SweepStarted
 from chemprop_hpo.hpo.search.asha import Asha
@@ -34,7 +35,7 @@ from chemprop_hpo.storage.database import Database
 from chemprop_hpo.storage.outages import is_full, is_outage
 from chemprop_hpo.storage.ownership import BEAT_EVERY_S, Driver, StopReason, continue_trial
 from chemprop_hpo.storage.pulse import Pulse
-from chemprop_hpo.storage.studies import Study
+from chemprop_hpo.storage.studies import Study, read_record
 from chemprop_hpo.storage.trials import TrialRecord, best_trials, counts, folders_in_use
 
 __all__ = ["Drive", "SweepResult"]
@@ -90,7 +91,9 @@ class Drive:
     train: Train
 
     def __post_init__(self) -> None:
-        self.interrupts = Interrupts(f"Ray did not stop; {self._how_to_resume()}")
+        # Now, since the database may be away when it is said.
+        self._how_to_resume = _how_to_resume(self.db, self.study)
+        self.interrupts = Interrupts(f"ended at once; {self._how_to_resume}")
         self.presets = preset_points(self.config, Space.of(self.config))
 
     @property
@@ -153,22 +156,15 @@ class Drive:
 
     def no_room(self, why: str) -> DiskFullError:
         """Return the error of a full disk."""
-        return DiskFullError(f"{why}; make room, then: {self._how_to_resume()}")
+        return DiskFullError(f"{why}; make room, then: {self._how_to_resume}")
 
     def database_gone(self) -> SweepFailedError:
         """Return the error of a database that does not come back."""
-        return SweepFailedError(f"{self.db.masked_url} is away; {self._how_to_resume()}")
+        return SweepFailedError(f"{self.db.masked_url} is away; {self._how_to_resume}")
 
     def ray_gone(self) -> SweepFailedError:
         """Return the error of a cluster that is no longer there."""
-        return SweepFailedError(f"the Ray cluster went away; {self._how_to_resume()}")
-
-    def _how_to_resume(self) -> str:
-        name, url = self.study.study_name, self.db.masked_url
-        return (
-            "finished trials are kept; resume with: "
-            f"chemprop-hpo resume --study {shlex.quote(name)} --storage {shlex.quote(url)}"
-        )
+        return SweepFailedError(f"the Ray cluster went away; {self._how_to_resume}")
 
     # ------------------------------------------------------------------ what is told
 
@@ -331,6 +327,15 @@ class _Flights:
         frozen = self.drive.db.storage.get_trial(flight.trial._trial_id)
         continue_trial(self.drive.db, self.drive.study, frozen, self.driver.id, why)
         self.book.forget(flight, "FAIL", why)
+
+
+def _how_to_resume(db: Database, study: Study) -> str:
+    stored = (read_record(study).config.get("study") or {}).get("storage", "")
+    # A reference such as ${oc.env:PGPASSWORD} can be copied as it is; a mask cannot.
+    url = stored if same_place(stored, db.masked_url) else db.masked_url
+    name = shlex.quote(study.study_name)
+    command = f"chemprop-hpo resume --study {name} --storage {shlex.quote(url)}"
+    return f"finished trials are kept; resume with: {command}"
 
 
 @contextmanager
