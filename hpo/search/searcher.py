@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
 
@@ -90,6 +91,10 @@ class StudySearcher(DriverSide, Searcher):
             return None
         try:
             answer = self._next(trial_id)
+        except UpdateFinishedTrialError:
+            log.warning("a trial was taken before it began: another driver found this one asleep")
+            self._half_begun = None
+            return None
         except Exception as error:
             if not self._book.writer.excuse(error):
                 raise

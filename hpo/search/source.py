@@ -83,8 +83,9 @@ class TrialSource:
         """Let trials of dead drivers wait to be continued; return whether anything was found."""
         found = False
         for orphan in orphans(self._db, self._study):
-            log.warning("trial %d has lost its driver and is continued", orphan.number)
-            continue_trial(self._db, self._study, orphan, self._driver.id, "orphaned")
+            by = continue_trial(self._db, self._study, orphan, self._driver.id, "orphaned")
+            goes_on = "is not continued by this one" if by is None else f"trial {by} goes on with it"
+            log.warning("trial %d has lost its driver; %s", orphan.number, goes_on)
             found = True
         return bool(release_stale_slots(self._db, self._study)) or found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,26 @@ class TestOtherDrivers:
         driving.reports("a", 2, stop_reason="max_t")
         assert [t.state for t in driving.trials()] == [TrialState.FAIL, TrialState.WAITING]
         assert driving.searcher.has_ended("a")
+
+    def test_a_trial_taken_before_all_of_it_was_suggested_is_let_go(
+        self, driving: Driving, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        take = driving.flights.source.next_trial
+        with ExitStack() as away, monkeypatch.context() as patch:
+
+            def take_and_be_cut_off() -> Any:
+                trial = take()
+                away.enter_context(driving.outage())
+                return trial
+
+            patch.setattr(driving.flights.source, "next_trial", take_and_be_cut_off)
+            assert driving.searcher.suggest("a") is None
+        (running,) = driving.trials()
+        other = Driver.register(driving.db, driving.study)
+        continue_trial(driving.db, driving.study, running, other.id, "orphaned")
+        assert driving.searcher.suggest("b") is None
+        assert driving.searcher.suggest("c")["number"] == 1
+        assert [t.state for t in driving.trials()] == [TrialState.FAIL, TrialState.RUNNING]
 
     def test_the_last_driver_takes_up_what_a_dead_one_left(
         self, ready_url: str, tmp_path: Path
