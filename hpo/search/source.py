@@ -84,8 +84,8 @@ class TrialSource:
         found = False
         for orphan in orphans(self._db, self._study):
             by = continue_trial(self._db, self._study, orphan, self._driver.id, "orphaned")
-            goes_on = "is not continued by this one" if by is None else f"trial {by} goes on with it"
-            log.warning("trial %d has lost its driver; %s", orphan.number, goes_on)
+            next_step = "it is not continued here" if by is None else f"trial {by} goes on with it"
+            log.warning("trial %d has lost its driver; %s", orphan.number, next_step)
             found = True
         return bool(release_stale_slots(self._db, self._study)) or found
 
