@@ -18,6 +18,7 @@ from chemprop_hpo.configs.secrets import has_masked, mask_url
 __all__ = [
     "BUSY_TIMEOUT_S",
     "CONNECT_TIMEOUT_S",
+    "LOCK_WAIT_S",
     "engine_options",
     "is_sqlite",
     "parse_url",
@@ -29,6 +30,13 @@ BUSY_TIMEOUT_S = 60
 
 CONNECT_TIMEOUT_S = 5
 """How long to wait for one address of a PostgreSQL server; ``localhost`` has two."""
+
+LOCK_WAIT_S = 10.0
+"""How long a statement to PostgreSQL waits for what another driver holds, until tried again."""
+
+IDLE_IN_TRANSACTION_S = 30.0
+"""How long PostgreSQL lets a driver hold something that says nothing more: its machine sleeps, or
+is cut off. Without a limit all other drivers would stand still for hours."""
 
 # A connection whose server's machine is gone fails after 15 s; by default that takes hours.
 _POSTGRES_OPTIONS = {
@@ -80,7 +88,17 @@ def engine_options(url: URL) -> dict[str, Any]:
     if is_sqlite(url):
         return {"creator": partial(_connect_sqlite, str(url.database))}
     unsaid = {key: value for key, value in _POSTGRES_OPTIONS.items() if key not in url.query}
-    return {"pool_pre_ping": True, "connect_args": unsaid}
+    limits = [(_limit_waits, "connect")]
+    return {"pool_pre_ping": True, "connect_args": unsaid, "pool_events": limits}
+
+
+def _limit_waits(connection: Any, _: object = None) -> None:
+    """Let no statement of a connection to PostgreSQL wait for ever, nor others for it."""
+    idle = "idle_in_transaction_session_timeout"
+    with connection.cursor() as cursor:
+        for name, seconds in (("lock_timeout", LOCK_WAIT_S), (idle, IDLE_IN_TRANSACTION_S)):
+            cursor.execute(f"SET {name} = '{seconds}s'")
+    connection.commit()
 
 
 def _refuse_unreadable(url: str) -> None:

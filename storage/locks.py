@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
 from chemprop_hpo.configs.errors import StorageError
-from chemprop_hpo.storage.locations import BUSY_TIMEOUT_S, is_sqlite
+from chemprop_hpo.storage.locations import BUSY_TIMEOUT_S, LOCK_WAIT_S, is_sqlite
 
 __all__ = ["exclusive"]
 
@@ -78,7 +78,7 @@ def _advisory_lock(engine: Engine) -> Iterator[None]:
             yield
         finally:
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_KEY})
-            connection.execute(text("RESET lock_timeout"))
+            connection.execute(text(f"SET lock_timeout = '{LOCK_WAIT_S}s'"))
 
 
 def _held(what: str) -> str:

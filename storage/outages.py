@@ -21,6 +21,7 @@ _SQLITE_AWAY = {
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _POSTGRES_AWAY = {
+    "25P03",  # idle_in_transaction_session_timeout: this machine slept
     "25006",  # read_only_sql_transaction: a standby answers until it has taken over
     "40001",  # serialization_failure
     "40P01",  # deadlock_detected

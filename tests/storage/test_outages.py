@@ -146,6 +146,7 @@ def test_a_port_that_refuses_is_an_outage() -> None:
     [
         ("08006", True, False),
         ("25006", True, False),
+        ("25P03", True, False),
         ("40P01", True, False),
         ("53300", True, False),
         ("57P01", True, False),
@@ -171,6 +172,28 @@ def test_a_row_that_stays_locked_is_an_outage(ready_postgres_url: str) -> None:
             connection.execute(text("SET LOCAL lock_timeout = '50ms'"))
             lock = text("SELECT * FROM studies FOR UPDATE")
             assert is_outage(caught(lambda: connection.execute(lock)))
+
+
+def test_a_driver_that_fell_asleep_in_a_transaction_holds_nobody_up_for_long(
+    ready_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locations, "LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr(locations, "IDLE_IN_TRANSACTION_S", 3.0)
+    with open_database(ready_postgres_url) as asleep, open_database(ready_postgres_url) as other:
+        study_id = asleep.study_id(optuna.create_study(storage=asleep.storage))
+
+        def begin(db: Database) -> int:
+            return db.storage.create_running_trial(study_id, {})
+
+        def sleep_in_a_transaction() -> None:
+            with asleep.storage.transaction() as session:
+                asleep.storage.hold_study(session, study_id)
+                assert is_outage(caught(lambda: begin(other)))
+                _until_it_works(lambda: begin(other))
+                session.execute(text("SELECT 1"))
+
+        assert is_outage(caught(sleep_in_a_transaction))
+        assert begin(asleep) == begin(other) - 1  # both work on
 
 
 def test_a_server_whose_machine_is_gone_is_noticed(postgres_url: str) -> None:
@@ -269,6 +292,18 @@ def _until_somebody_waits(db: Database) -> None:
                 return
         time.sleep(0.02)
     raise TimeoutError("nobody waits for the lock")
+
+
+def _until_it_works(work: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            work()
+        except Exception as error:
+            if not is_outage(error) or time.monotonic() > deadline:
+                raise
+        else:
+            return
 
 
 def open_connection(url: str) -> Any:
