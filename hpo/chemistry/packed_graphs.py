@@ -15,6 +15,8 @@ from chemprop_hpo.hpo.chemistry.arrays import read_only
 
 Int64 = NDArray[np.int64]
 
+_ROWS_AT_ONCE = 65_536
+
 
 class PackedGraphs:
     """Molecular graphs, one after the other, in flat arrays that many processes can share.
@@ -64,14 +66,17 @@ class PackedGraphs:
         """Memory that the arrays take, in bytes."""
         return sum(array.nbytes for array in vars(self).values())
 
-    def topology(self) -> str:
-        """Return a SHA-256 of which atoms are bonded in which molecule.
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of which atoms are bonded how in which molecule.
 
-        Features are left out: another machine may round them differently.
+        Of features only which are zero: another machine may round the others differently.
         """
         digest = hashlib.sha256()
         for array in (self._atom_offsets, self._edge_offsets, self._edge_index):
             digest.update(np.ascontiguousarray(array).data)
+        for features in (self._atoms, self._bonds):
+            for first in range(0, len(features), _ROWS_AT_ONCE):
+                digest.update(np.packbits(features[first : first + _ROWS_AT_ONCE] != 0).data)
         return digest.hexdigest()
 
     def batch(self, rows: Int64) -> BatchMolGraph:

@@ -8,6 +8,7 @@ import torch
 
 from chemprop_hpo.hpo.chemistry.checkpoints import read_checkpoint, write_checkpoint
 from chemprop_hpo.hpo.chemistry.training import CheckpointError, train
+from tests.hpo import trainings
 from tests.hpo.trainings import (
     Watcher,
     hard_fold,
@@ -190,6 +191,14 @@ def test_a_checkpoint_of_other_data_is_refused(make_fold, checkpoint):
         (other_weights, "target_weights"),
     ):
         assert f"({named} differ)" in refused(make_spec(2), other, checkpoint)
+
+
+def test_another_element_in_the_same_place_is_other_data(make_fold, checkpoint, monkeypatch):
+    labels = make_fold().targets
+    bromides = [smiles.replace("Cl", "Br") for smiles in trainings.SMILES]
+    monkeypatch.setattr(trainings, "SMILES", bromides)
+    other = make_fold(targets=labels)
+    assert "(molecules differ)" in refused(make_spec(2), other, checkpoint)
 
 
 def test_labels_that_another_machine_rounds_differently_are_the_same_data(make_fold, checkpoint):
