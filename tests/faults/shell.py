@@ -17,6 +17,12 @@ __all__ = ["Command", "Shell"]
 
 CHECKOUT = Path(__file__).parents[2]
 POLL_S = 0.05
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Ray's node ends itself after half a minute without its agents, which busy machines take.
+    "RAY_agent_register_timeout_ms": "180000",
+}
 
 
 @dataclass
@@ -71,7 +77,7 @@ class Shell:
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.fork_server"],
             cwd=CHECKOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_AIR_NEW_OUTPUT": "0"},
+            env={**os.environ, **ENVIRONMENT},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -9,10 +9,11 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from unittest import mock
 
 import ray
@@ -24,20 +25,33 @@ from chemprop_hpo.hpo import drive, sweep
 from chemprop_hpo.hpo.commands.logs import hush_optuna
 from chemprop_hpo.hpo.trial.capacity import Node
 from chemprop_hpo.hpo.trial.training_thread import TrainingThread
-from tests.faults.kill_points import Steps
 from tests.hpo.scripted import scripted_train
 
-__all__ = ["Ended", "run_in_child"]
+__all__ = ["Ended", "Fault", "run_in_child"]
 
 STOP_S = 10.0
+IDLE_S = 0.02
+
+
+class Fault(Protocol):
+    """What goes wrong in a driver's process; made there, it is at work."""
+
+    taken: int
+    """Steps in the database so far."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a driver ended: its exit code (minus the signal), and the steps that it took."""
+    """How a driver ended."""
 
     code: int
-    steps: int | None
+    """Its exit code, or minus the signal that ended it."""
+    steps: int = 0
+    """The steps that it took in the database; known if it was not killed."""
+    first: int = 0
+    """The step before which it asked for its first trial."""
+    last: int = 0
+    """The step after which no trial was left to run."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +63,7 @@ class _TuneTrial:
 
 
 def run_in_child(
-    loaded: LoadedSweep,
-    log: Path,
-    *,
-    die_at: int | None = None,
-    writes_only: bool = True,
-    interrupt_at: int | None = None,
+    loaded: LoadedSweep, log: Path, make_fault: Callable[[], Fault], interrupt_at: int | None = None
 ) -> Ended:
     """Run a driver to its end in a forked process, and return how it ended.
 
@@ -64,40 +73,40 @@ def run_in_child(
         The sweep, of scripted trainings.
     log : Path
         Where it writes what it has to say.
-    die_at : int, optional
-        The step in the database at which it kills itself.
-    writes_only : bool
-        Count commits of changes only: between two of them, the database stays as it is.
+    make_fault : callable
+        Called in the process; makes what goes wrong there.
     interrupt_at : int, optional
         The report of a trial, counted from 1, at which it gets a SIGTERM.
     """
-    steps_file = log.with_suffix(".steps")
-    steps_file.unlink(missing_ok=True)
+    reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _be_a_driver(loaded, log, steps_file, Steps, (die_at, writes_only), interrupt_at)
+        os.close(reader)
+        _be_a_driver(loaded, log, writer, make_fault, interrupt_at)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        counts = [int(word) for word in answer.read().split()]
     _, status = os.waitpid(pid, 0)
-    steps = int(steps_file.read_text()) if steps_file.exists() else None
-    return Ended(os.waitstatus_to_exitcode(status), steps)
+    return Ended(os.waitstatus_to_exitcode(status), *counts)
 
 
 def _be_a_driver(
     loaded: LoadedSweep,
     log: Path,
-    steps_file: Path,
-    count: Callable[..., Steps],
-    limits: tuple[int | None, bool],
+    answer: int,
+    make_fault: Callable[[], Fault],
     interrupt_at: int | None,
 ) -> None:
     code = 1
     try:
         logging.basicConfig(filename=log, level=logging.INFO, force=True)
         hush_optuna()
-        steps = count(*limits)
-        with _no_ray(interrupt_at):
+        fault = make_fault()
+        loop = _Loop(fault, interrupt_at)
+        with _no_ray(loop):
             result = sweep.start_sweep(loaded, train=scripted_train)
         code = 0 if result.signal is None else 128 + result.signal
-        steps_file.write_text(str(steps.taken))
+        os.write(answer, f"{fault.taken} {loop.first_step} {loop.last_step}".encode())
     except BaseException:
         logging.exception("the driver failed")
     finally:
@@ -106,9 +115,8 @@ def _be_a_driver(
 
 
 @contextlib.contextmanager
-def _no_ray(interrupt_at: int | None) -> Any:
+def _no_ray(loop: _Loop) -> Iterator[None]:
     assert not ray.is_initialized()
-    loop = _Loop(interrupt_at)
     with (
         mock.patch.object(sweep, "connected", _not_connected),
         mock.patch.object(drive, "nodes", _two_cpus),
@@ -133,7 +141,9 @@ def _shared(folder: Path) -> None:
 class _Loop:
     """Tune's loop, as far as searcher, scheduler, stopper and callback can tell."""
 
-    def __init__(self, interrupt_at: int | None) -> None:
+    def __init__(self, fault: Fault, interrupt_at: int | None) -> None:
+        self.first_step = self.last_step = 0
+        self._fault = fault
         self._interrupt_at = interrupt_at
         self._reports = 0
         self._names = 0
@@ -141,6 +151,7 @@ class _Loop:
     def tune_trials(
         self, searcher: Any, asha: Any, end: Any, callback: Any, job: Any, fold: Any, most: int
     ) -> None:
+        self.first_step = self._fault.taken + 1
         running: dict[str, TrainingThread] = {}
         is_over = False
         while not end.stop_all() and not (is_over and not running):
@@ -156,6 +167,9 @@ class _Loop:
                 if self._step(ray_id, running[ray_id], searcher, asha, end, callback):
                     running.pop(ray_id).stop(STOP_S, keep=False)
             callback.on_step_end(0, [])
+            if not running:
+                time.sleep(IDLE_S)
+        self.last_step = self._fault.taken
         for training in running.values():
             training.stop(STOP_S, keep=True)
 
