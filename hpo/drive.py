@@ -93,7 +93,7 @@ class Drive:
     def __post_init__(self) -> None:
         # Now, since the database may be away when it is said.
         self._how_to_resume = _how_to_resume(self.db, self.study)
-        self.interrupts = Interrupts(f"ended at once; {self._how_to_resume}")
+        self.interrupts = Interrupts(self._how_to_resume)
         self.presets = preset_points(self.config, Space.of(self.config))
 
     @property

@@ -14,14 +14,11 @@ import ray
 
 from chemprop_hpo.configs.errors import ResourceError
 from chemprop_hpo.hpo.trial.capacity import Node
+from chemprop_hpo.hpo.trial.joined_ray import KNOCK_S, watched_cluster
 from chemprop_hpo.hpo.trial.private_ray import as_guest, private_ray, unheard
 from chemprop_hpo.hpo.trial.temporary import clear_leftovers
 
 __all__ = ["connected", "local_nodes", "nodes", "require_shared_folder"]
-
-log = logging.getLogger(__name__)
-
-KNOCK_S = 5.0
 
 RAY_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -83,7 +80,8 @@ def _quiet() -> None:
 def _joined(address: str) -> Iterator[None]:
     _join(address)
     try:
-        yield
+        with watched_cluster():
+            yield
     finally:
         ray.shutdown()
 

@@ -79,6 +79,7 @@ class EarlyEnd(DriverSide, Stopper):
 
     def _end(self, reason: str) -> None:
         self._on_end(reason)
+        self._interrupts.trials_are_in_order()
         if self._interrupts.ray_is_gone:
             raise RayIsGone
         self._workers_end.begin()

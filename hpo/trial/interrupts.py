@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from chemprop_hpo.hpo.trial.last_words import LastWords
 from chemprop_hpo.hpo.trial.ray_processes import end_ray, ray_is_gone
 
 __all__ = ["Interrupts", "RayIsGone", "Stopped", "stopped_by_signals"]
@@ -21,6 +22,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # `timeout` and others send a signal to a process and to its group: that is one request.
 SAME_S = 0.5
 RAY_PATIENCE_S = 5.0
+TUNE_PATIENCE_S = 9.0
 PATIENCE_S = 30.0
 STOP_WITHIN_S = 10.0
 LOOK_EVERY_S = 0.5
@@ -91,11 +93,14 @@ class Interrupts:
     Parameters
     ----------
     farewell : str
-        Written to stderr where the thread ends the process.
+        Written to stderr, after the reason, where the process ends without being told to.
     ray_is_gone, end_ray : callable
         As in `chemprop_hpo.hpo.trial.ray_processes`.
     ray_patience_s : float
         Seconds from Ray's death until the main thread must have left Tune.
+    tune_patience_s : float
+        Seconds from the first signal until the main thread must have left Tune, if all trials
+        are in order.
     patience_s : float
         Seconds from the first signal until the process must have ended.
     """
@@ -107,6 +112,7 @@ class Interrupts:
         ray_is_gone: Callable[[], bool] = ray_is_gone,
         end_ray: Callable[[], None] = end_ray,
         ray_patience_s: float = RAY_PATIENCE_S,
+        tune_patience_s: float = TUNE_PATIENCE_S,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self.received: int | None = None
@@ -115,13 +121,16 @@ class Interrupts:
         self._ray_is_gone = ray_is_gone
         self._end_ray = end_ray
         self._ray_patience_s = ray_patience_s
+        self._tune_patience_s = tune_patience_s
         self._patience_s = patience_s
         self._received_at = self._ray_gone_at = math.inf
-        self._in_ray = False
+        self._in_ray = self._in_order = False
+        self._last_words = LastWords(f"the sweep was killed; {farewell}")
         self._handlers: dict[int, Any] = {}
         self._closed = threading.Event()
 
     def __enter__(self) -> Self:
+        self._last_words.__enter__()
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         if threading.current_thread() is threading.main_thread():
@@ -145,6 +154,7 @@ class Interrupts:
         self._thread.join()
         os.close(self._read)
         os.close(self._write)
+        self._last_words.take_back()
 
     @property
     def ray_is_gone(self) -> bool:
@@ -162,6 +172,10 @@ class Interrupts:
         finally:
             self._in_ray = False
 
+    def trials_are_in_order(self) -> None:
+        """Note that nothing is lost any more if the process ends here."""
+        self._in_order = True
+
     # ------------------------------------------------------------------ in the thread
 
     def _watch(self) -> None:
@@ -171,8 +185,8 @@ class Interrupts:
                 self._note(number)
             if self._ray_gone_at == math.inf and self._ray_is_gone():
                 self._ray_gone_at = time.monotonic()
-            if self._is_late():
-                self._end_now(1 if self.received is None else 128 + self.received)
+            if why := self._why_late():
+                self._end_now(1 if self.received is None else 128 + self.received, why)
 
     def _note(self, number: int) -> None:
         now = time.monotonic()
@@ -181,15 +195,22 @@ class Interrupts:
         if self.received is None:
             self.received, self._received_at = number, now
         elif now - self._received_at > SAME_S:
-            self._end_now(128 + number)
+            self._end_now(128 + number, "ended at once")
 
-    def _is_late(self) -> bool:
+    def _why_late(self) -> str | None:
         now = time.monotonic()
-        without_ray = now - self._ray_gone_at if self._in_ray else 0.0
-        return without_ray > self._ray_patience_s or now - self._received_at > self._patience_s
+        waited = now - self._received_at
+        if self._in_ray and now - self._ray_gone_at > self._ray_patience_s:
+            return "the Ray cluster went away"
+        if self._in_ray and self._in_order and waited > self._tune_patience_s:
+            return "Ray did not stop"
+        if waited > self._patience_s:
+            return f"the sweep did not end within {self._patience_s:g} s"
+        return None
 
-    def _end_now(self, code: int) -> None:
-        _end_now(code, self._farewell, self._end_ray)
+    def _end_now(self, code: int, why: str) -> None:
+        self._last_words.take_back()
+        _end_now(code, f"{why}; {self._farewell}", self._end_ray)
 
 
 def _end_now(code: int, farewell: str, end_ray: Callable[[], None] = end_ray) -> None:

@@ -13,13 +13,14 @@ from typing import Any
 
 import psutil
 
-__all__ = ["end_members", "end_ray", "ray_is_gone", "started_apart"]
+__all__ = ["end_members", "end_ray", "ray_counts_as_gone", "ray_is_gone", "started_apart"]
 
 VITAL = ("gcs_server", "raylet")
 END_WITHIN_S = 2.0
 LOOK_EVERY_S = 0.05
 
 _leaders: list[subprocess.Popen[bytes]] = []
+_joined: list[Callable[[], bool]] = []
 
 
 @contextlib.contextmanager
@@ -57,14 +58,26 @@ def started_apart(on_start: Callable[[int], None]) -> Iterator[None]:
 
 
 def ray_is_gone() -> bool:
-    """Whether this process started a Ray of its own that cannot go on.
+    """Whether the Ray that this process has started, or joined, cannot go on.
 
     Costs microseconds, and asks no process of Ray's: such a call may never return. Workers end
     by themselves once their dead parent has been collected, which this does.
     """
+    if any(is_gone() for is_gone in _joined):
+        return True
     vital = [info.process for kind in VITAL for info in _node_processes().get(kind, ())]
     ended = [process.poll() is not None for process in [*_leaders, *vital]]  # collects each
     return any(ended)
+
+
+@contextlib.contextmanager
+def ray_counts_as_gone(when: Callable[[], bool]) -> Iterator[None]:
+    """While entered, Ray is gone when ``when`` says so; it is called often, and must not wait."""
+    _joined.append(when)
+    try:
+        yield
+    finally:
+        _joined.remove(when)
 
 
 def end_ray() -> None:

@@ -116,6 +116,26 @@ def test_a_process_that_hangs_after_a_signal_ends_by_itself() -> None:
     assert "Ray was ended" in output
 
 
+@pytest.mark.parametrize(("in_order", "within_s"), [(True, 1), (False, 3)])
+def test_a_process_that_has_its_trials_in_order_waits_less_for_ray(
+    in_order: bool, within_s: int
+) -> None:
+    program = f"""
+    interrupts = Interrupts("resume with: this", end_ray=ended, tune_patience_s=1, patience_s=3)
+    with interrupts, interrupts.in_ray():
+        if {in_order}:
+            interrupts.trials_are_in_order()
+        never_returns()
+    """
+    with driver(program) as process:
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        returncode, output = end_of(process)
+    assert within_s <= time.monotonic() - started
+    assert returncode == 143
+    assert ("Ray did not stop; resume with: this" in output) == in_order
+
+
 @pytest.mark.parametrize(("number", "code"), [(None, 1), (signal.SIGTERM, 143)])
 def test_a_call_that_hangs_because_ray_is_gone_ends_the_process(
     number: int | None, code: int
