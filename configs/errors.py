@@ -32,7 +32,7 @@ class ChempropHpoError(Exception):
         │   │   └── SpaceError      a search space that cannot be honoured
         │   ├── DataError           a table cannot be used as it is
         │   ├── ResourceError       a trial would wait for ever
-        │   ├── DiskFullError       no room for a checkpoint
+        │   ├── DiskFullError       checkpoints or database cannot be written
         │   ├── UnknownStudyError   no such study in that storage
         │   ├── StudyMismatchError  the study holds other data, metric or direction
         │   ├── StorageError        the database cannot be reached or used
@@ -80,7 +80,7 @@ class StorageError(UsageError):
 
 
 class DiskFullError(UsageError):
-    """No room left where checkpoints are written."""
+    """No room left, or no right to write, where checkpoints or the database are."""
 
 
 class UnknownStudyError(UsageError):

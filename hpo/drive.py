@@ -106,8 +106,10 @@ class Drive:
     def result_if_done(self) -> SweepResult | None:
         """Return the result of a study that has all its trials, or None if any is to be run."""
         trials = self.study.get_trials(deepcopy=False)
+        budget = set(range(self.total))
         used = {trial.user_attrs.get("slot") for trial in trials}
-        if not used.issuperset(range(self.total)) or not all(t.state.is_finished() for t in trials):
+        unfinished = {t.user_attrs.get("slot", 0) for t in trials if not t.state.is_finished()}
+        if budget - used or budget & unfinished:
             return None
         log.info("study %s has all its %d trials", self.study.study_name, self.total)
         return self._result("finished")
@@ -155,8 +157,8 @@ class Drive:
     # ------------------------------------------------------------------ what can go wrong
 
     def no_room(self, why: str) -> DiskFullError:
-        """Return the error of a full disk."""
-        return DiskFullError(f"{why}; make room, then: {self._how_to_resume}")
+        """Return the error of a place that cannot be written to: a full disk, mostly."""
+        return DiskFullError(f"{why}; put that right; {self._how_to_resume}")
 
     def database_gone(self) -> SweepFailedError:
         """Return the error of a database that does not come back."""
@@ -238,7 +240,12 @@ class _Flights:
         asha = self._asha()
         stopped = asha.stopped if asha else set()
         searcher = StudySearcher(
-            self.drive.config, self.source, self.book, placement.concurrency, stopped.__contains__
+            self.drive.config,
+            self.source,
+            self.book,
+            placement.concurrency,
+            stopped.__contains__,
+            must_end=lambda: end.is_due(),
         )
         end = self._early_end(searcher)
         callback = SweepCallback(searcher, self.book.writer, self.drive.audience, self.drive.tidy)
@@ -286,6 +293,8 @@ class _Flights:
             return self.drive.no_room(f"{self.drive.folder}: {searcher.fatal}")
         if (full := self.book.writer.full) is not None:
             return self.drive.no_room(f"{self.drive.db.masked_url}: {full}")
+        if self.pulse.deleted:
+            return SweepFailedError(f"study '{self.drive.study.study_name}' was deleted meanwhile")
         # A beat is due every BEAT_EVERY_S; only what is beyond that is an outage.
         if self.pulse.silent_s() - BEAT_EVERY_S > self.drive.config.study.outage_limit_s:
             return self.drive.database_gone()

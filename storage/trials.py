@@ -18,6 +18,7 @@ __all__ = [
     "best_trials",
     "counts",
     "epochs_trained",
+    "folder_of",
     "folders_in_use",
     "trial_records",
 ]
@@ -111,9 +112,22 @@ def folders_in_use(study: optuna.Study, k: int) -> FoldersInUse:
     return FoldersInUse(_folders(_ranked(study)[:k]), _folders(unfinished))
 
 
+def folder_of(number: int, user_attrs: Mapping[str, Any]) -> str:
+    """Return the checkpoint folder of a trial, relative to the study's.
+
+    Parameters
+    ----------
+    number : int
+        The trial's number.
+    user_attrs : mapping
+        Its attributes; a continuation has its predecessor's folder among them.
+    """
+    return str(user_attrs.get("checkpoint", f"trials/{number:05d}"))
+
+
 def _folders(trials: Iterable[FrozenTrial]) -> frozenset[str]:
-    named = (trial.user_attrs.get("checkpoint") for trial in trials)
-    return frozenset(name for name in named if name is not None)
+    # Also of a trial that has not said yet where it is: the database may be away just then.
+    return frozenset(folder_of(trial.number, trial.user_attrs) for trial in trials)
 
 
 def epochs_trained(study: optuna.Study) -> int:

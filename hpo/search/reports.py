@@ -27,7 +27,7 @@ class TrialReport:
         Wall time of the epoch.
     stop_reason : str or None
         In a trial's last report only: ``max_t``, ``early_stopping``, ``nan``, ``oom``,
-        ``error`` or ``disk_full``.
+        ``error`` or ``unwritable``.
     final : mapping of str to float, or None
         In the last report, the figures of the best epoch on both parts of the data.
     error : str or None

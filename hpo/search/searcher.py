@@ -19,6 +19,7 @@ from chemprop_hpo.hpo.search.driver_side import DriverSide
 from chemprop_hpo.hpo.search.reports import REPORT, TrialReport
 from chemprop_hpo.hpo.search.source import TrialSource
 from chemprop_hpo.hpo.search.space import Space
+from chemprop_hpo.storage.trials import folder_of
 
 __all__ = ["StudySearcher"]
 
@@ -54,6 +55,9 @@ class StudySearcher(DriverSide, Searcher):
         How many trials may run at once.
     stopped_by_asha : callable
         Whether ASHA stopped the trial of a Ray id.
+    must_end : callable, optional
+        Whether the sweep must end before its budget is spent. While no trial runs, Tune asks
+        for one and for nothing else, up to ten minutes long.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class StudySearcher(DriverSide, Searcher):
         book: TrialBook,
         concurrency: int,
         stopped_by_asha: Callable[[str], bool],
+        must_end: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self._config = config
@@ -71,18 +76,19 @@ class StudySearcher(DriverSide, Searcher):
         self._book = book
         self._concurrency = concurrency
         self._stopped_by_asha = stopped_by_asha
+        self._must_end = must_end
         self._rungs = rung_counts(config.scheduler, config.max_epochs)
         self._half_begun: Trial | None = None
         self._ask_again_at = 0.0
         self.fatal: str | None = None
-        """Why no trial can go on: no room for checkpoints. None as long as they can."""
+        """Why no trial can go on: checkpoints cannot be written. None as long as they can."""
 
     # ------------------------------------------------------------------ Tune asks
 
     def suggest(self, trial_id: str) -> Any:
         """Return a trial for a worker, ``None`` to wait, ``FINISHED`` at the end of the budget."""
-        if self.fatal:
-            return None
+        if self._must_end():
+            return Searcher.FINISHED
         for flight in self._book.flights.values():
             if flight.needs_worker:
                 self._book.begin_again(flight, trial_id)
@@ -111,7 +117,8 @@ class StudySearcher(DriverSide, Searcher):
         if trial is None:
             # While this driver works, it takes up what other drivers may yet leave behind.
             self._ask_again_at = time.monotonic() + ASK_AGAIN_S
-            return None if self._book.flights else Searcher.FINISHED
+            is_over = not self._book.flights and not self._source.doubts_another_driver()
+            return Searcher.FINISHED if is_over else None
         self._half_begun = trial  # the database may go away before all is suggested
         flight = self._flight(trial, trial_id)
         self._half_begun = None
@@ -131,7 +138,7 @@ class StudySearcher(DriverSide, Searcher):
 
     def _flight(self, trial: Trial, ray_id: str) -> Flight:
         given = trial.user_attrs
-        folder = given.get("checkpoint", f"trials/{trial.number:05d}")
+        folder = folder_of(trial.number, given)
         continues = given.get("continues")
         params = self._space.suggest(trial)
         return Flight(
@@ -208,8 +215,8 @@ class StudySearcher(DriverSide, Searcher):
 
     def _ended_by_itself(self, flight: Flight, report: TrialReport) -> None:
         reason = report.stop_reason or "error"
-        if reason == "disk_full":
-            self.fatal = report.error or "no room for a checkpoint"
+        if reason == "unwritable":
+            self.fatal = report.error or "no checkpoint can be written"
         else:
             self._book.end(flight, _state_of(reason), reason, report.error, report)
 

@@ -14,6 +14,7 @@ from chemprop_hpo.storage.database import Database
 from chemprop_hpo.storage.ownership import (
     Driver,
     SlotLostError,
+    all_drivers,
     claim_slot,
     continue_trial,
     orphans,
@@ -64,6 +65,7 @@ class TrialSource:
         self._used: set[int] = set()
         self._handed_out: set[int] = set()
         self._in_doubt = False
+        self._beats_seen: dict[str, float] = {}
 
     def next_trial(self) -> Trial | None:
         """Return a trial that is now this driver's, or ``None`` when the budget is spent.
@@ -88,6 +90,24 @@ class TrialSource:
             log.warning("trial %d has lost its driver; %s", orphan.number, next_step)
             found = True
         return bool(release_stale_slots(self._db, self._study)) or found
+
+    def doubts_another_driver(self) -> bool:
+        """Whether a trial runs under a driver that has not beaten since this was first asked.
+
+        It may have died on another machine a moment ago, and its trial be lost to nobody's
+        knowledge. Either it beats soon, or a minute of silence shows its trials to be orphans.
+        """
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        owners = {trial.user_attrs.get("driver") for trial in running} - {self._driver.id}
+        known = all_drivers(self._db, self._study)
+        doubted = [
+            row
+            for row in known.values()
+            if row.id in owners and self._beats_seen.setdefault(row.id, row.beat_at) == row.beat_at
+        ]
+        for row in doubted:
+            log.debug("waiting for a beat of process %d on %s", row.pid, row.host)
+        return bool(doubted)
 
     def _next(self) -> Trial | None:
         if waiting := self._take_waiting():

@@ -77,6 +77,10 @@ class EarlyEnd(DriverSide, Stopper):
                 self._end(self.reason)
         return self.reason is not None
 
+    def is_due(self) -> bool:
+        """Whether the sweep must end, or ends already; nothing is done about it here."""
+        return self.reason is not None or self._reason_now() is not None
+
     def _end(self, reason: str) -> None:
         self._on_end(reason)
         self._interrupts.trials_are_in_order()

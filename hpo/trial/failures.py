@@ -7,7 +7,14 @@ from collections.abc import Iterator
 
 import torch
 
-__all__ = ["is_disk_full", "is_host_memory_kill", "is_out_of_memory"]
+__all__ = ["is_host_memory_kill", "is_out_of_memory", "is_unwritable"]
+
+# Of a full disk, a quota, a read-only or vanished file system, a folder that was taken away: what
+# stops one trial's checkpoint stops every trial's.
+UNWRITABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EIO, errno.ESTALE, errno.ENOTDIR, errno.ENOTCONN),
+}
 
 # torch has a class for a GPU's own allocations only. A host's, and those that a library of CUDA's
 # makes for itself (or that fail outside the caching allocator), are plain RuntimeErrors that only
@@ -27,9 +34,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(_is_memory_error(link) for link in _chain(error))
 
 
-def is_disk_full(error: BaseException) -> bool:
-    """Whether a write failed for want of room (or of quota)."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+def is_unwritable(error: BaseException) -> bool:
+    """Whether a checkpoint could not be written for a reason that other trials would meet too."""
+    return isinstance(error, OSError) and error.errno in UNWRITABLE
 
 
 def is_host_memory_kill(text: str) -> bool:

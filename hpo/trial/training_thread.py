@@ -20,7 +20,7 @@ from chemprop_hpo.hpo.chemistry.training import (
 )
 from chemprop_hpo.hpo.search.reports import TrialReport
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
-from chemprop_hpo.hpo.trial.failures import is_disk_full, is_out_of_memory
+from chemprop_hpo.hpo.trial.failures import is_out_of_memory, is_unwritable
 from chemprop_hpo.hpo.trial.memory import release_memory
 
 __all__ = ["Train", "TrainingThread"]
@@ -232,7 +232,7 @@ def _last_words(error: BaseException) -> TrialReport:
         return TrialReport(stop_reason="nan", error=text)
     if is_out_of_memory(error):
         return TrialReport(stop_reason="oom", error=text.splitlines()[0])
-    if is_disk_full(error):
-        return TrialReport(stop_reason="disk_full", error=f"no room for a checkpoint: {text}")
+    if is_unwritable(error):
+        return TrialReport(stop_reason="unwritable", error=f"no checkpoint can be written: {text}")
     where = "".join(traceback.format_exception(error)[-3:])
     return TrialReport(stop_reason="error", error=f"{type(error).__name__}: {text}\n{where}")

@@ -132,7 +132,7 @@ def test_a_file_locked_by_another_program_is_waited_for(tmp_path: Path) -> None:
         other.append(sqlite3.connect(path, check_same_thread=False))
         other[0].execute("BEGIN EXCLUSIVE")
         # The sweep's next write waits for the lock, so it is let go from another thread.
-        threading.Timer(5.0, other[0].close).start()
+        threading.Timer(20.0, other[0].close).start()
 
     run(tmp_path, f"sqlite:///{path}", At({5: lock}), [scripted.ENDLESS])
     (trial,) = trials_in(f"sqlite:///{path}")

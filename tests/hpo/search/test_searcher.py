@@ -220,13 +220,35 @@ class TestOtherDrivers:
         dead.searcher.suggest("a")
         dead.reports("a", 1)
         driving = Driving(ready_url, tmp_path, [GOOD], num_samples=1)
-        assert driving.searcher.suggest("b") == Searcher.FINISHED  # it still works on it
+        assert driving.searcher.suggest("b") is None  # perhaps it is alive
         dead.driver.leave()
         task = driving.searcher.suggest("c")
         assert (task["number"], task["reached"], task["folder"]) == (1, 1, "trials/00000")
         assert orphans(driving.db, driving.study) == []
         for each in (dead, driving):
             each.db.close()
+
+    def test_a_driver_is_not_waited_for_once_it_has_beaten(
+        self, ready_url: str, tmp_path: Path
+    ) -> None:
+        other = Driving(ready_url, tmp_path, [GOOD], num_samples=1)
+        other.searcher.suggest("a")
+        driving = Driving(ready_url, tmp_path, [GOOD], num_samples=1)
+        assert driving.searcher.suggest("b") is None
+        assert driving.searcher.suggest("c") is None
+        other.driver.beat()
+        assert driving.searcher.suggest("d") == Searcher.FINISHED
+        for each in (other, driving):
+            each.db.close()
+
+    def test_a_sweep_that_must_end_is_given_no_trial(self, driving: Driving) -> None:
+        must_end = []
+        driving.searcher._must_end = lambda: bool(must_end)
+        with driving.outage():
+            assert driving.searcher.suggest("a") is None
+            must_end.append("a signal came")
+            # Tune would go on asking for ten minutes otherwise.
+            assert driving.searcher.suggest("b") == Searcher.FINISHED
 
 
 def test_a_checkpoint_ahead_of_the_study_brings_the_missing_epochs(driving: Driving) -> None:

@@ -268,7 +268,7 @@ def test_a_trial_stopped_before_it_went_on_keeps_its_checkpoints(
 # ----------------------------------------------------------------------------- no room
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 def test_a_full_disk_ends_a_trial_that_goes_on_once_there_is_room(
     start: Callable[..., TrainingThread],
     folder: TrialFolder,
@@ -284,7 +284,7 @@ def test_a_full_disk_ends_a_trial_that_goes_on_once_there_is_room(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         report = worker.next_report()
-    assert report.stop_reason == "disk_full"
+    assert report.stop_reason == "unwritable"
     assert report.error is not None
     assert os.strerror(number) in report.error
     assert epochs(run(start(reached=3))) == [3, 4, 5, 6]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from chemprop_hpo.hpo.chemistry.training import CheckpointError
-from chemprop_hpo.hpo.trial.failures import is_disk_full, is_host_memory_kill, is_out_of_memory
+from chemprop_hpo.hpo.trial.failures import is_host_memory_kill, is_out_of_memory, is_unwritable
 
 FAR_TOO_MUCH = 2**52
 
@@ -81,9 +81,12 @@ def test_an_error_that_followed_from_a_failed_allocation_is_out_of_memory():
     assert is_out_of_memory(during)
 
 
-@pytest.mark.parametrize(("number", "full"), [("ENOSPC", True), ("EDQUOT", True), ("EIO", False)])
-def test_a_disk_is_full_where_there_is_no_room_and_where_there_is_no_quota(number, full):
-    assert is_disk_full(OSError(getattr(errno, number), "")) == full
+@pytest.mark.parametrize(
+    ("number", "for_all"),
+    [("ENOSPC", True), ("EDQUOT", True), ("EROFS", True), ("EIO", True), ("ENOENT", False)],
+)
+def test_what_stops_the_checkpoints_of_all_trials_is_told_apart(number, for_all):
+    assert is_unwritable(OSError(getattr(errno, number), "")) == for_all
 
 
 def test_only_rays_own_word_says_that_a_worker_was_killed_for_memory():
