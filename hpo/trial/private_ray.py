@@ -92,11 +92,19 @@ def _start_once(folder: Path) -> None:
         )
 
 
-def _lean() -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def _lean() -> Iterator[None]:
     # They scale clusters and show the workers' output and a dashboard, none of which is wanted
     # here, and take as much time to start as all the rest.
     nothing = dict.fromkeys(UNUSED, lambda node, **options: None)
-    return _replaced(ray._private.node.Node, **nothing)
+    # So is Ray's agent that collects metrics. As if its libraries were not installed, which
+    # `ray[tune]` does not ask for: a raylet gives up if it takes 15 s to load them.
+    minimal = {"get_dashboard_dependency_error": lambda: ImportError("not wanted")}
+    with (
+        _replaced(ray._private.node.Node, **nothing),
+        _replaced(ray._private.utils, **minimal),
+    ):
+        yield
 
 
 def _patient() -> contextlib.AbstractContextManager[None]:
