@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,7 @@ class Drive:
         if budget - used or budget & unfinished:
             return None
         log.info("study %s has all its %d trials", self.study.study_name, self.total)
+        self.tidy()  # whoever ran the last of them may have been killed before it could
         return self._result("finished")
 
     def run(self, fold: Fold) -> SweepResult:
@@ -143,8 +145,21 @@ class Drive:
         finally:
             with _unless_away():
                 driver.leave()
+        result = self._patiently(lambda: self._result(reason))
         self.tidy()
-        return self._result(reason)
+        return result
+
+    def _patiently(self, read: Callable[[], SweepResult]) -> SweepResult:
+        """Read from the study; all is done, so a database that is away is waited for."""
+        deadline = time.monotonic() + self.config.study.outage_limit_s
+        while True:
+            try:
+                return read()
+            except Exception as error:
+                is_late = time.monotonic() > deadline or self.interrupts.received is not None
+                if is_late or not is_outage(error):
+                    raise
+                time.sleep(1.0)
 
     def _failure_of(self, error: Exception) -> Any:
         """Return an error as it is, or what it means where the database went away or is full."""

@@ -36,13 +36,27 @@ def report_outcome(result: SweepResult, storage_url: str) -> None:
     typer.Exit
         With 128 + the signal, where a signal ended the sweep.
     """
-    with existing_study(result.study, storage_url) as opened:
-        _show_best(opened)
-        config, url = opened.record.config, opened.url
+    config, url = _show(result, storage_url)
     if result.signal is not None:
         _say_interrupted(result, url)
         raise typer.Exit(128 + result.signal)
     _say_ended(result, config, url)
+
+
+def _show(result: SweepResult, storage_url: str) -> tuple[Mapping[str, Any], str]:
+    """Print the best trials, and return the study's configuration and its database's URL."""
+    from chemprop_hpo.configs.errors import StorageError
+    from chemprop_hpo.storage.outages import is_outage
+
+    try:
+        with existing_study(result.study, storage_url) as opened:
+            _show_best(opened)
+            return opened.record.config, opened.url
+    except Exception as error:  # the sweep has ended well; only the look at it fails
+        if not (isinstance(error, StorageError) or is_outage(error)):
+            raise
+    note(f"{result.storage} is away just now; the best trials are shown by the commands below")
+    return {}, result.storage
 
 
 def _show_best(opened: OpenStudy) -> None:
