@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from contextlib import ExitStack
 
@@ -15,6 +16,7 @@ DATABASES: dict[str, type[Database]] = {"sqlite": Sqlite, "postgres": Postgres}
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # clears away as well
     with ExitStack() as stack:
         shell = stack.enter_context(Shell())
         tallies = [

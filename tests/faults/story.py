@@ -97,8 +97,8 @@ class Story:
             self._database.mend()
             end_all(self.folder)
             self._database.drop(self._url)
-        if not self.outcome.violations:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.outcome.violations:
+                shutil.rmtree(self.folder, ignore_errors=True)
         return self.outcome
 
     # ------------------------------------------------------------------ the commands

@@ -41,7 +41,7 @@ PHASES: dict[Victim, Sequence[tuple[Anchor, float]]] = {
 LONGEST_DELAY_S: dict[Anchor, float] = {
     "start": 8,
     "raylet": 6,
-    "worker": 8,
+    "worker": 4,
     "epoch": 1,
     "end": 2,
     "step": 0,
