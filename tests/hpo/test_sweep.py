@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -206,68 +202,6 @@ def write_sweep(folder: Path, **sections: Any) -> Path:
     path = folder / "small.yaml"
     path.write_text(yaml.safe_dump(small(folder, **sections)))
     return path
-
-
-def wait_for_epochs(folder: Path, process: subprocess.Popen[str], epochs: int) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise AssertionError(process.communicate()[0])
-        if epochs_in(folder) >= epochs:
-            return
-        time.sleep(0.2)
-    raise AssertionError("no epoch was reported in two minutes")
-
-
-def epochs_in(folder: Path) -> int:
-    # Plain SQL: Optuna takes seconds to open a database.
-    if not (folder / "studies.db").exists():
-        return 0
-    with contextlib.closing(sqlite3.connect(folder / "studies.db")) as database:
-        try:
-            (count,) = database.execute("SELECT count(*) FROM trial_intermediate_values").fetchone()
-        except sqlite3.OperationalError:
-            return 0
-    return int(count)
-
-
-@pytest.mark.parametrize(
-    ("number", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["ctrl-c", "term"]
-)
-def test_an_interrupted_sweep_is_resumed_to_its_whole_budget(
-    tmp_path: Path, number: int, group: bool
-) -> None:
-    file = write_sweep(
-        tmp_path,
-        optimization={"batch_size": 16, "max_epochs": 150, "warmup_epochs": 1},
-        scheduler={"type": "none", "max_t": 150},
-        num_samples=2,
-        enqueue=[],
-    )
-    process = command(tmp_path, "sweep", str(file))
-    wait_for_epochs(tmp_path, process, 6)
-    if group:  # as a terminal does
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
-    output = process.communicate(timeout=60)[0]
-    assert process.returncode == 128 + number, output
-    assert "chemprop-hpo resume --study small" in output
-    assert "Traceback" not in output
-    states = [t.state.name for t in trials_in(tmp_path)]
-    assert "RUNNING" not in states
-    assert "WAITING" in states
-    before = {t.number: t for t in trials_in(tmp_path)}
-
-    resume_sweep("small", f"sqlite:///{tmp_path}/studies.db", num_samples=None)
-    trials = trials_in(tmp_path)
-    complete = [t for t in trials if t.state.name == "COMPLETE"]
-    assert len(complete) == 2
-    for trial in trials:
-        if "continues" in trial.user_attrs:
-            old = before[trial.user_attrs["continues"]]
-            assert trial.params == old.params
-            assert min(trial.intermediate_values) >= max(old.intermediate_values, default=0)
 
 
 def test_a_sweep_leaves_no_process_and_nowhere_a_planted_password(
