@@ -26,7 +26,7 @@ RECORD = StudyRecord(
     space_hash="abc",
     data={"file": {"sha256": "a" * 64, "rows": 1128, "path": "/data/esol.csv"}},
     seed=0,
-    folder="/work/studies/esol",
+    folder="/mnt/studies/esol",
     git_commit="b31f688",
     versions={"torch": "2.13.0", "optuna": "5.0.0"},
 )
@@ -56,7 +56,7 @@ def test_a_study_that_goes_on_as_it_was_has_no_changes() -> None:
         (with_config(enqueue=[]), 'enqueue: [{"depth": 3}] in the study, [] now'),
         (
             replace(RECORD, folder="/elsewhere/esol"),
-            "folder: /work/studies/esol in the study, /elsewhere/esol now",
+            "folder: /mnt/studies/esol in the study, /elsewhere/esol now",
         ),
         (
             replace(RECORD, data={"file": {**RECORD.data["file"], "path": "/mnt/esol.csv"}}),
