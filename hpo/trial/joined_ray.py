@@ -98,5 +98,5 @@ def _has_ended(process: Any) -> bool:
         return False
     try:
         return process.status() == psutil.STATUS_ZOMBIE or not process.is_running()
-    except psutil.NoSuchProcess:
-        return True
+    except psutil.Error as error:
+        return isinstance(error, psutil.NoSuchProcess)

@@ -23,7 +23,7 @@ __all__ = ["as_guest", "private_ray", "unheard"]
 
 log = logging.getLogger(__name__)
 
-START_ATTEMPTS = 3
+START_ATTEMPTS = 5
 START_WITHIN_S = 90.0
 ASK_EVERY_S = 0.2
 UNUSED = ("start_monitor", "start_log_monitor", "start_api_server")

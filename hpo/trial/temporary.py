@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,8 @@ from chemprop_hpo.hpo.trial.ray_processes import end_members
 __all__ = ["clear_leftovers", "note_session", "temporary_folder"]
 
 PREFIX = "chp-"
-OWNER = "owner.lock"
+# Where several machines share the folder, each knows only of its own processes.
+OWNER = f"owner-{socket.gethostname()}"
 SESSIONS = "sessions"
 LONGEST_TEMPORARY_FOLDER = 25
 
@@ -53,8 +55,9 @@ def _own(folder: Path) -> int:
     # Under another name until it is locked: a folder with an owner that holds no lock is dead.
     new = folder / f".{OWNER}"
     handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    new.rename(folder / OWNER)
+    with contextlib.suppress(OSError):  # some network file systems have no locks
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        new.rename(folder / OWNER)
     return handle
 
 
@@ -74,7 +77,8 @@ def _clear(folder: Path) -> None:
 def _sessions_of(folder: Path) -> set[int]:
     """Return the sessions noted in a folder, without those whose number is another's by now."""
     file = folder / SESSIONS
-    noted = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+    lines = file.read_text().splitlines() if file.exists() else []
+    noted = [words for line in lines if len(words := line.split()) == 2]  # whole lines
     return {int(pid) for pid, started in noted if not _is_another(int(pid), float(started))}
 
 

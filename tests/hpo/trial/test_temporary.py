@@ -99,6 +99,28 @@ def test_a_process_that_has_the_number_of_one_that_is_gone_is_spared(
         stranger.kill()
 
 
+def test_where_there_are_no_locks_nothing_is_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(handle: int, operation: int) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with temporary_folder() as folder:
+        clear_leftovers()
+        assert folder.is_dir()
+
+
+def test_a_killed_process_may_have_been_writing(
+    owner: tuple[subprocess.Popen[str], Path, int],
+) -> None:
+    process, folder, _ = owner
+    with (folder / "sessions").open("a") as file:
+        file.write("4711")  # and the time to come
+    process.kill()
+    process.wait()
+    clear_leftovers()
+    assert not folder.exists()
+
+
 def test_a_folder_that_says_nothing_of_its_owner_is_left_alone() -> None:
     folder = Path(tempfile.mkdtemp(prefix="chp-"))
     clear_leftovers()
