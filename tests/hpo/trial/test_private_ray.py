@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def session(leader: int) -> set[int]:
     return found
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Ray is in the driver's group there")
 def test_a_private_ray_is_small_and_apart_and_leaves_nothing_even_without_its_gcs() -> None:
     handler = signal.getsignal(signal.SIGTERM)
     with connected(None):
