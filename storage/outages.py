@@ -6,7 +6,7 @@ import errno
 import sqlite3
 from collections.abc import Iterator
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 __all__ = ["is_full", "is_outage"]
@@ -70,8 +70,9 @@ def _says_away(error: BaseException) -> bool:
         return _sqlite_code(error) in _SQLITE_AWAY
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or _postgres_away(error)
-    # All connections are in use, which they are for long only if the server does not answer.
-    return isinstance(error, PoolTimeoutError)
+    # All connections are in use, which they are for long only if the server does not answer; or
+    # Optuna has read on in a session whose connection broke in the midst of a longer read.
+    return isinstance(error, PoolTimeoutError | PendingRollbackError)
 
 
 def _says_full(error: BaseException) -> bool:
