@@ -101,15 +101,22 @@ def _per_target(draft: Draft) -> Iterator[Problem]:
     weights: Loc = ("data", "target_weights")
     if data.target_weights is not None and draft.sound(_TARGETS, weights):
         yield from _length(weights, len(data.target_weights), data)
-    transforms: Loc = ("data", "target_transforms")
-    if not draft.sound(_TARGETS, transforms):
+    yield from _named_or_listed(draft, ("data", "target_transforms"), data.target_transforms)
+    yield from _named_or_listed(draft, ("data", "target_units"), data.target_units)
+
+
+def _named_or_listed(
+    draft: Draft, loc: Loc, given: tuple[str, ...] | Mapping[str, str] | None
+) -> Iterator[Problem]:
+    data = draft.config.data
+    if not draft.sound(_TARGETS, loc):
         return
-    if isinstance(data.target_transforms, tuple):
-        yield from _length(transforms, len(data.target_transforms), data)
-    for target in data.target_transforms if isinstance(data.target_transforms, dict) else ():
+    if isinstance(given, tuple):
+        yield from _length(loc, len(given), data)
+    for target in given if isinstance(given, Mapping) else ():
         if target not in data.target_cols:
             near = suggestion(target, data.target_cols)
-            yield Problem((*transforms, target), f"is not in data.target_cols{near}", (_TARGETS,))
+            yield Problem((*loc, target), f"is not in data.target_cols{near}", (_TARGETS,))
 
 
 def _length(loc: Loc, given: int, data: DataConfig) -> Iterator[Problem]:

@@ -87,6 +87,8 @@ class DataConfig(Section):
     """Weight of each target in the loss, in the order of target_cols."""
     target_transforms: tuple[Transform, ...] | dict[str, Transform] | None = None
     """Transform of each target: a list in the order of target_cols, or a mapping by column."""
+    target_units: tuple[str, ...] | dict[str, str] | None = None
+    """Unit of each target, for people: a list in the order of target_cols, or a mapping."""
     output_dir: Path | None = None
     """Folder that holds the study's folder; `studies` if not given."""
     allow_duplicates: bool = False
@@ -101,6 +103,13 @@ class DataConfig(Section):
             return tuple(self.target_transforms.get(t, "none") for t in self.target_cols)
         plain: Transform = "none"
         return self.target_transforms or (plain,) * len(self.target_cols)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The unit of each target, in the order of ``target_cols``; empty where none is given."""
+        if isinstance(self.target_units, dict):
+            return tuple(self.target_units.get(t, "") for t in self.target_cols)
+        return self.target_units or ("",) * len(self.target_cols)
 
     @property
     def weights(self) -> tuple[float, ...]:

@@ -56,6 +56,14 @@ CLASSES = FILE + "task: classification\n"
             "1: data.target_transforms has 2 values for 1 target_cols; write one for each",
         ),
         (
+            "data: {file: a, target_cols: [a], target_units: [M, M]}",
+            "1: data.target_units has 2 values for 1 target_cols; write one for each",
+        ),
+        (
+            "data: {file: a, target_cols: [LogD], target_units: {LogP: nM}}",
+            "1: data.target_units.LogP is not in data.target_cols; did you mean LogD?",
+        ),
+        (
             "data: {file: a, target_cols: [LogD], target_transforms: {LogP: none}}",
             "1: data.target_transforms.LogP is not in data.target_cols; did you mean LogD?",
         ),
