@@ -1,0 +1,1 @@
+"""What predictions are worth: figures, their intervals, weights and calibration, in plain NumPy."""

@@ -1,0 +1,193 @@
+"""Weigh predictions of the same rows, where that is better than their plain mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chemprop_hpo.hpo.evaluation.bootstrap import Interval, paired_gain
+from chemprop_hpo.hpo.evaluation.figures import log_losses
+from chemprop_hpo.hpo.evaluation.labelled import labelled
+from chemprop_hpo.hpo.evaluation.reliability import labelled_classes
+
+Float64 = NDArray[np.float64]
+
+PARTS = 5
+"""Weights are judged on each of so many parts of the rows after being found on the others."""
+
+FEWEST_ROWS_TO_CHOOSE = 4 * PARTS
+"""Below this the plain mean stays: no interval of so few rows could speak against it."""
+
+LEAST_GAIN = 1e-9
+"""A gain below this part of the mean's loss is rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Combination:
+    """How the predictions of one target are combined.
+
+    Attributes
+    ----------
+    weights : float64 array, shape (m,)
+        Of the columns; they sum to one. Equal if the plain mean is used.
+    gain : Interval
+        RMSE or log loss of the plain mean minus that of greedy weights, on rows that the
+        weights were not chosen on; NaN where there was nothing to choose.
+    used : str
+        ``greedy`` where the interval lies above zero, else ``mean``.
+    greedy_weights : float64 array, shape (m,)
+        What greedy selection on all rows gives, used or not.
+    """
+
+    weights: Float64
+    gain: Interval
+    used: Literal["mean", "greedy"]
+    greedy_weights: Float64
+
+
+def choose_weights(
+    columns: ArrayLike, labels: ArrayLike, *, classification: bool = False, seed: int = 0
+) -> Combination:
+    """Take greedy weights if they are surely better than the plain mean, else the mean.
+
+    The rows are cut into five parts at random; each is predicted with the weights found on the
+    other four. Greedy weights are used where the 95 % bootstrap interval of the gain of these
+    predictions over the plain mean lies above zero. One column, or fewer than 20 rows, leave
+    the mean.
+
+    Parameters
+    ----------
+    columns : array, shape (n, m)
+        A prediction of each row in each column, out-of-fold; in transformed units, or
+        probabilities of class 1. Rows where a column or the label is NaN are left out.
+    labels : array, shape (n,)
+        In the same units, or 0 and 1.
+    classification : bool
+        Minimise the log loss, else the RMSE.
+    seed : int
+        Of parts, ties and bootstrap.
+
+    Raises
+    ------
+    ValueError
+        If there is no column, shapes differ, a value is infinite, or a probability or class
+        is none.
+    """
+    columns, labels = _complete_rows(columns, labels, classification)
+    n_rows, n_columns = columns.shape
+    mean = _equal_weights(n_columns)
+    if n_columns == 1 or n_rows < FEWEST_ROWS_TO_CHOOSE:
+        return Combination(mean, Interval(np.nan, np.nan, np.nan), "mean", mean)
+    honest = _held_out_predictions(columns, labels, classification, seed)
+    plain = _combined(columns, mean, classification)
+    gain = paired_gain(plain, honest, labels, classification=classification, seed=seed)
+    greedy = greedy_weights(columns, labels, classification=classification, seed=seed)
+    if gain.low > LEAST_GAIN * _loss(plain[:, None], labels, classification)[0]:
+        return Combination(greedy, gain, "greedy", greedy)
+    return Combination(mean, gain, "mean", greedy)
+
+
+def greedy_weights(
+    columns: ArrayLike,
+    labels: ArrayLike,
+    *,
+    classification: bool = False,
+    rounds: int = 50,
+    seed: int = 0,
+) -> Float64:
+    """Choose columns one after the other, each time the one that the mean gains most from.
+
+    Ensemble selection with replacement (Caruana et al., ICML 2004, sections 2 and 2.1): a
+    column's weight is how often it was chosen up to the round with the lowest loss.
+
+    Parameters
+    ----------
+    columns, labels, classification
+        As for `choose_weights`; the weights are found and the loss is measured on all rows.
+    rounds : int
+        How many columns are chosen at most, one and the same as often as it helps.
+    seed : int
+        Between columns that serve equally well a draw decides.
+
+    Returns
+    -------
+    float64 array, shape (m,)
+        Weights that sum to one; equal ones without rows.
+
+    Raises
+    ------
+    ValueError
+        As `choose_weights`.
+    """
+    columns, labels = _complete_rows(columns, labels, classification)
+    if not len(labels):
+        return _equal_weights(columns.shape[1])
+    chosen, losses = _selection(columns, labels, classification, rounds, seed)
+    kept = chosen[: int(np.argmin(losses)) + 1]
+    return np.bincount(kept, minlength=columns.shape[1]) / len(kept)
+
+
+def _selection(
+    columns: Float64, labels: Float64, classification: bool, rounds: int, seed: int
+) -> tuple[list[int], list[float]]:
+    """Return the column chosen in each round and the loss after it."""
+    random = np.random.default_rng(seed)
+    total = np.zeros(len(labels))
+    chosen: list[int] = []
+    losses: list[float] = []
+    for n_chosen in range(1, rounds + 1):
+        candidates = _loss((total[:, None] + columns) / n_chosen, labels, classification)
+        best = int(random.choice(np.flatnonzero(candidates == candidates.min())))
+        total += columns[:, best]
+        chosen.append(best)
+        losses.append(float(candidates[best]))
+    return chosen, losses
+
+
+def _held_out_predictions(
+    columns: Float64, labels: Float64, classification: bool, seed: int
+) -> Float64:
+    part_of = np.random.default_rng(seed).permutation(len(labels)) % PARTS
+    predictions = np.empty(len(labels))
+    for part in range(PARTS):
+        held_out = part_of == part
+        weights = greedy_weights(
+            columns[~held_out], labels[~held_out], classification=classification, seed=seed
+        )
+        predictions[held_out] = _combined(columns[held_out], weights, classification)
+    return predictions
+
+
+def _combined(columns: Float64, weights: Float64, classification: bool) -> Float64:
+    combined: Float64 = columns @ weights
+    # A mean of probabilities may exceed one by rounding.
+    return np.clip(combined, 0, 1) if classification else combined
+
+
+def _loss(columns: Float64, labels: Float64, classification: bool) -> Float64:
+    """Return the loss of each column, shape (m,)."""
+    if classification:
+        losses: Float64 = log_losses(columns, labels[:, None]).mean(axis=0)
+        return losses
+    rmse: Float64 = np.sqrt(np.square(columns - labels[:, None]).mean(axis=0))
+    return rmse
+
+
+def _complete_rows(
+    columns: ArrayLike, labels: ArrayLike, classification: bool
+) -> tuple[Float64, Float64]:
+    columns, labels = np.asarray(columns, np.float64), np.asarray(labels, np.float64)
+    if columns.ndim != 2 or not columns.shape[1] or labels.shape != columns.shape[:1]:
+        raise ValueError(f"shapes {columns.shape} and {labels.shape} are not (n, m) and (n,)")
+    there = ~(np.isnan(columns).any(axis=1) | np.isnan(labels))
+    check = labelled_classes if classification else labelled
+    for i in range(columns.shape[1]):
+        check(columns[there, i], labels[there])
+    return columns[there], labels[there]
+
+
+def _equal_weights(n_columns: int) -> Float64:
+    return np.full(n_columns, 1 / n_columns)
