@@ -12,7 +12,7 @@ from typing import NoReturn, Self
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from sqlalchemy import URL, Engine, NullPool, create_engine, insert, inspect, select, text
+from sqlalchemy import URL, Engine, NullPool, create_engine, insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chemprop_hpo.configs.errors import StorageError
@@ -21,10 +21,9 @@ from chemprop_hpo.storage.locations import engine_options, is_sqlite, parse_url,
 from chemprop_hpo.storage.locks import exclusive
 from chemprop_hpo.storage.optuna_storage import OptunaStorage
 from chemprop_hpo.storage.tables import TABLES_VERSION, meta, metadata
+from chemprop_hpo.storage.versions import check_optuna_version, check_versions, tables_version
 
 __all__ = ["Database", "open_database", "open_if_ready"]
-
-_HEAD: list[str] = []
 
 
 class Database:
@@ -78,6 +77,18 @@ class Database:
         """Hold the lock under which studies are created and deleted."""
         return exclusive(self.engine)
 
+    def upgrade(self) -> None:
+        """Make the tables that an older version of this program did not know.
+
+        Commands that only read leave them out, and work all the same.
+        """
+        if tables_version(self.engine) < TABLES_VERSION:
+            with self.exclusive():
+                metadata.create_all(self.engine)
+                with self.engine.begin() as connection:
+                    older = update(meta).where(meta.c.version < TABLES_VERSION)
+                    connection.execute(older.values(version=TABLES_VERSION))
+
     def close(self) -> None:
         """Close all connections of this process."""
         self.storage.remove_session()
@@ -104,7 +115,8 @@ class Database:
 def open_database(url: str, *, create: bool = True) -> Database:
     """Open the database at ``url``, and create its tables where they are missing.
 
-    Any number of processes may do so at the same moment.
+    One that an older version made gets the tables which that one did not know. Any number of
+    processes may do so at the same moment.
 
     Parameters
     ----------
@@ -127,9 +139,11 @@ def open_database(url: str, *, create: bool = True) -> Database:
         if not content.is_ready:
             _refuse_unready(masked, content, create)
             _create_tables(parsed, masked)
-        storage = OptunaStorage(parsed, create=False)
-        _check_versions(storage, masked)
-    return Database(storage, masked)
+        db = Database(OptunaStorage(parsed, create=False), masked)
+        check_versions(db.storage, masked)
+        if create:
+            db.upgrade()
+    return db
 
 
 def open_if_ready(url: str) -> Database | None:
@@ -229,7 +243,7 @@ def _create_optuna_tables(url: URL, masked: str, content: _Content) -> None:
     # Its migrations table comes last: where it stands, Optuna was here and nothing is missing.
     storage = OptunaStorage(url, create=not content.has_migrations)
     try:
-        _check_optuna_version(storage, masked)
+        check_optuna_version(storage, masked)
     finally:
         storage.engine.dispose()
 
@@ -238,42 +252,6 @@ def _create_own_tables(engine: Engine) -> None:
     metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(insert(meta).values(version=TABLES_VERSION))
-
-
-def _check_versions(storage: OptunaStorage, masked: str) -> None:
-    with storage.engine.connect() as connection:
-        version = connection.execute(select(meta.c.version)).scalar_one()
-    if version > TABLES_VERSION:
-        raise StorageError(
-            f"{masked} was written by a newer chemprop-hpo (tables {version}, known up to "
-            f"{TABLES_VERSION}); upgrade with: pip install -U chemprop-hpo"
-        )
-    _check_optuna_version(storage, masked)
-
-
-def _check_optuna_version(storage: OptunaStorage, masked: str) -> None:
-    current = storage.get_current_version()
-    if current != _optuna_head(storage):
-        raise StorageError(_optuna_version_text(masked, current, storage.get_all_versions()))
-
-
-def _optuna_head(storage: OptunaStorage) -> str:
-    """Return the version that the installed Optuna knows; it reads all its migrations for that."""
-    if not _HEAD:
-        _HEAD.append(storage.get_head_version())
-    return _HEAD[0]
-
-
-def _optuna_version_text(masked: str, current: str, known: list[str]) -> str:
-    if current in known:
-        return (
-            f"{masked} has the tables of an older Optuna ({current}); back it up, then run: "
-            "optuna storage upgrade --storage URL"
-        )
-    return (
-        f"{masked} has the tables of a newer Optuna ({current}); upgrade with: "
-        "pip install -U chemprop-hpo"
-    )
 
 
 @contextmanager

@@ -15,12 +15,12 @@ from optuna.storages._rdb.models import (
 )
 from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import TrialState, create_trial
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, inspect, select
 from sqlalchemy.orm import Session, aliased
 
 from chemprop_hpo.configs.errors import StorageError
 from chemprop_hpo.storage.fenced_storage import FencedStorage
-from chemprop_hpo.storage.tables import continuations, drivers, slots
+from chemprop_hpo.storage.tables import continuations, drivers, ensembles, members, slots
 
 __all__ = ["OptunaStorage", "SlotLostError"]
 
@@ -208,8 +208,10 @@ class OptunaStorage(FencedStorage):
 
 
 def _delete_own_rows(session: Session, study_id: int) -> None:
-    for rows in (drivers, slots, continuations):
-        session.execute(delete(rows).where(rows.c.study_id == study_id))
+    present = set(inspect(session.connection()).get_table_names())
+    for rows in (drivers, slots, continuations, members, ensembles):
+        if rows.name in present:  # not in a database of an older version
+            session.execute(delete(rows).where(rows.c.study_id == study_id))
 
 
 def _find_begun(session: Session, study_id: int, user_attrs: Mapping[str, Any]) -> int | None:

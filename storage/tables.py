@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    JSON,
+    BigInteger,
     Column,
     DateTime,
     Double,
@@ -10,6 +12,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
     column,
     table,
@@ -19,6 +22,8 @@ __all__ = [
     "TABLES_VERSION",
     "continuations",
     "drivers",
+    "ensembles",
+    "members",
     "meta",
     "metadata",
     "optuna_trials",
@@ -26,8 +31,8 @@ __all__ = [
     "slots",
 ]
 
-TABLES_VERSION = 1
-"""Raised with every change of the tables below."""
+TABLES_VERSION = 2
+"""Raised with every change of the tables below: 2 brought members and ensembles."""
 
 _NAME_LENGTH = 512
 
@@ -74,6 +79,43 @@ continuations = Table(
     Column("driver_id", String(32), nullable=False),
     Column("stop_reason", String(32), nullable=False),
     UniqueConstraint("study_id", "continues"),
+)
+
+members = Table(
+    "chemprop_hpo_members",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", Integer, nullable=False),
+    Column("trial", Integer, nullable=False),
+    Column("split", Integer, nullable=False),
+    Column("fold", Integer, nullable=False),
+    Column("cut", String(64), nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("folder", String(_NAME_LENGTH), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("driver_id", String(32)),
+    Column("epoch", Integer, nullable=False),
+    Column("max_epochs", Integer, nullable=False),
+    Column("best_epoch", Integer),
+    Column("value", Double),
+    Column("curve", JSON, nullable=False),
+    Column("metrics", JSON, nullable=False),
+    Column("stop_reason", String(32)),
+    Column("error", Text),
+    Column("retries", Integer, nullable=False),
+    Column("started_at", Double),
+    Column("ended_at", Double),
+    UniqueConstraint("study_id", "trial", "cut", "split", "fold"),
+)
+
+ensembles = Table(
+    "chemprop_hpo_ensembles",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", Integer, nullable=False, index=True),
+    Column("created_at", Double, nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("record", JSON, nullable=False),
 )
 
 # Optuna's table, as far as counting needs it: loading every trial of a large study takes minutes.

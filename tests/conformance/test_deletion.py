@@ -10,6 +10,8 @@ from sqlalchemy import inspect, text
 
 from chemprop_hpo.configs.errors import UnknownStudyError, UsageError
 from chemprop_hpo.storage.database import Database
+from chemprop_hpo.storage.ensembles import add_ensemble
+from chemprop_hpo.storage.members import MemberKey, NewMember, add_members
 from chemprop_hpo.storage.ownership import Driver, claim_slot, continue_trial
 from chemprop_hpo.storage.studies import (
     delete_study,
@@ -81,6 +83,8 @@ def _live(db: Database, study: optuna.Study) -> None:
     continue_trial(db, study, study.trials[0], driver.id, "interrupted")
     study.add_trial(optuna.trial.create_trial(value=1.0))
     driver.leave()
+    add_members(db, study, [NewMember(MemberKey(0, 0, 0, "cut"), 1, "members/a", 9)])
+    add_ensemble(db, study, "/out", {})
 
 
 def _rows(db: Database) -> dict[str, int]:
