@@ -22,6 +22,9 @@ LEVELS = (80, 90, 95)
 FEWEST_ROWS_TO_FIT = 10
 """Fewer residuals cannot tell a spread that means something from noise: the floor stands alone."""
 
+MOST_SPREAD = 1e100
+"""Times the median; a wilder spread is taken for this one, whose square is still a number."""
+
 SHARE_LOGITS = np.linspace(-9.2, 9.2, 93)
 """Where the floor's share of the variance is looked for, from 1e-4 to 1 - 1e-4."""
 
@@ -158,7 +161,7 @@ def _likeliest(std: Float64, residuals: Float64) -> tuple[float, float]:
     if len(residuals) < FEWEST_ROWS_TO_FIT or not std.any():
         return 0.0, _root_mean_square(residuals)
     scale = float(np.median(std[std > 0]))
-    spread = np.square(std / scale)
+    spread = np.square(np.minimum(std / scale, MOST_SPREAD))
     share = _floor_share(spread, residuals)
     total = _root_mean_square(residuals / np.sqrt(_shape(share, spread)))
     return total * np.sqrt(1 - share) / scale, total * np.sqrt(share)

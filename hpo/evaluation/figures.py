@@ -115,8 +115,9 @@ def _mae(predictions: Float64, labels: Float64) -> float:
 def _r2(predictions: Float64, labels: Float64) -> float:
     if _constant(labels):
         return np.nan
-    total = np.square(labels - labels.mean()).sum()
-    return float(1 - np.square(labels - predictions).sum() / total)
+    centred, residuals = labels - labels.mean(), labels - predictions
+    scale = np.abs(centred).max()  # the squares of very small differences are zero
+    return float(1 - np.square(residuals / scale).sum() / np.square(centred / scale).sum())
 
 
 def _pearson(predictions: Float64, labels: Float64) -> float:
@@ -133,9 +134,8 @@ def _kendall(predictions: Float64, labels: Float64) -> float:
 
 
 def _unit_vector(side: Float64) -> Float64:
-    # Divided by the largest first: the squares of very small differences are zero.
     centred = side - side.mean()
-    centred /= np.abs(centred).max()
+    centred /= np.abs(centred).max()  # as above
     unit: Float64 = centred / np.sqrt(centred @ centred)
     return unit
 

@@ -1,0 +1,95 @@
+"""How the members of each rank learned, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+
+from chemprop_hpo.hpo.report.content import Member, ReportContent
+from chemprop_hpo.hpo.report.drawing import (
+    GREY,
+    INK,
+    OUT_OF_FOLD,
+    Picture,
+    Style,
+    finished,
+    in_lines,
+    panels,
+)
+
+__all__ = ["draw_learning_curves"]
+
+LOG_FROM = 20.0
+"""The scale is logarithmic where the largest value is more than this many times the smallest."""
+
+
+def draw_learning_curves(content: ReportContent, file: str) -> Picture | None:
+    """Draw a panel for each rank and a line for each member; None where no curve was kept."""
+    by_rank = _by_rank(content.members)
+    values = _finite([value for member in content.members for value in member.curve])
+    if not len(values):
+        return None
+    figure, axes = panels(len(by_rank), 3, width=2.35, height=2.2, sharex=True, sharey=True)
+    if values.min() > 0 and values.max() > LOG_FROM * values.min():
+        _make_logarithmic(axes[0])
+    for axis, (rank, members) in zip(axes, by_rank.items(), strict=True):
+        _draw_rank(axis, rank, members)
+    axes[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    figure.supxlabel("Epoch", fontsize=8.5)
+    figure.supylabel(in_lines(content.metric, 40), fontsize=8.5)
+    n = sum(bool(len(_finite(member.curve))) for member in content.members)
+    return finished(figure, file, "Learning curves by rank", _caption(content, n))
+
+
+def _by_rank(members: Sequence[Member]) -> dict[int, list[Member]]:
+    ranks = sorted({member.rank for member in members})
+    return {rank: [member for member in members if member.rank == rank] for rank in ranks}
+
+
+def _draw_rank(axis: Axes, rank: int, members: Sequence[Member]) -> None:
+    axis.set_title(f"Rank {rank}")
+    axis.grid(axis="y")
+    drawn = [member for member in members if len(_finite(member.curve))]
+    for member in drawn:
+        epochs = np.arange(1, len(member.curve) + 1)
+        axis.plot(epochs, _with_gaps(member.curve), color=OUT_OF_FOLD, linewidth=0.8, alpha=0.5)
+        _mark_best(axis, member)
+    if not drawn:
+        axis.text(0.5, 0.5, "no curve", transform=axis.transAxes, color=GREY, ha="center")
+
+
+def _mark_best(axis: Axes, member: Member) -> None:
+    best = member.best_epoch
+    if best is not None and 1 <= best <= len(member.curve):
+        style: Style = {"s": 14, "color": INK, "linewidths": 0, "zorder": 3}
+        axis.scatter([best], [_with_gaps(member.curve)[best - 1]], **style)
+
+
+def _make_logarithmic(axis: Axes) -> None:
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+    formatter = ScalarFormatter()
+    axis.yaxis.set_major_formatter(formatter)
+    axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _with_gaps(curve: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    values = np.asarray(curve, np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _finite(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    array = np.asarray(values, np.float64)
+    return array[np.isfinite(array)]
+
+
+def _caption(content: ReportContent, n: int) -> str:
+    better = "lower" if content.mode == "min" else "higher"
+    return (
+        f"{content.metric} on the validation fold after each epoch, a line for each of {n} "
+        f"members ({better} is better). The dot is the epoch whose weights are kept: if it stands "
+        "at the very end, more epochs might have helped."
+    )
