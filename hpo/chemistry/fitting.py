@@ -27,6 +27,7 @@ from chemprop_hpo.hpo.chemistry.epochs import (
     TrainingSpec,
     next_report,
 )
+from chemprop_hpo.hpo.chemistry.fast_sums import quicken
 from chemprop_hpo.hpo.chemistry.fold import Fold
 from chemprop_hpo.hpo.chemistry.identity import identity_of
 from chemprop_hpo.hpo.chemistry.metrics import Yardstick, generalisation_gap, score
@@ -59,7 +60,7 @@ class Fitting(LightningModule):
         seed_torch(spec.seed, 0)
         self.spec = spec
         self.fold = fold
-        self.mpnn: MPNN = build_model(spec.model, spec.optimization, fold)
+        self.mpnn: MPNN = quicken(build_model(spec.model, spec.optimization, fold))
         self.criterion = training_criterion(self.mpnn.criterion)
         self.batches = Batches(fold, spec.model)
         size = spec.optimization.batch_size
