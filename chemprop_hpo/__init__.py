@@ -1,8 +1,25 @@
 """Hyperparameter sweeps of Chemprop models that survive anything and resume anywhere."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chemprop_hpo.hpo.predictor import load_ensemble
+
+__all__ = ["__version__", "load_ensemble"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # Only who predicts pays for torch, and everyone imports this package.
+    if name != "load_ensemble":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from chemprop_hpo.hpo.predictor import load_ensemble
+
+    return load_ensemble
 
 
 def _require_symlinks() -> None:
