@@ -19,6 +19,9 @@ from chemprop_hpo.hpo.report.drawing import (
 
 __all__ = ["draw_coverage"]
 
+WIDTHS = (3.6, 2.35)
+"""Inches of a panel that stands alone, and of one among others."""
+
 SHIFT = 0.6
 """Percent by which the two parts are drawn apart."""
 
@@ -32,7 +35,7 @@ def draw_coverage(content: ReportContent, file: str) -> Picture | None:
     ]
     if not results:
         return None
-    figure, axes = panels(len(results), 3, width=2.35, height=2.25, sharey=True)
+    figure, axes = panels(len(results), 3, width=WIDTHS[len(results) > 1], height=2.25, sharey=True)
     for axis, (name, result) in zip(axes, results, strict=True):
         _draw_target(axis, name, result)
     figure.supxlabel("Promised coverage (%)", fontsize=8.5)
@@ -68,7 +71,7 @@ def _draw_target(axis: Axes, name: str, result: EnsembleTarget) -> None:
     ends = (min(levels) - 5, min(100, max(levels) + 5))
     axis.plot(ends, ends, color=GREY, linewidth=0.8, zorder=1)
     axis.set_xticks(sorted(levels))
-    axis.set_title(in_lines(name, 30))
+    axis.set_title(in_lines(name, 1.8))
     axis.grid(axis="y")
 
 

@@ -15,7 +15,7 @@ from chemprop_hpo.hpo.report.drawing import (
     Picture,
     Style,
     finished,
-    in_lines,
+    name_figure,
     panels,
 )
 
@@ -39,8 +39,8 @@ def draw_classification(
     ]
     if not parts:
         return None
-    figure, axes = panels(3, 3, width=2.35, height=2.75)
-    figure.suptitle(in_lines(target.name, 70), fontsize=9.5, x=0.01, ha="left")
+    figure, axes = panels(3, 3, width=2.35, height=2.85)
+    name_figure(figure, target.name)
     _frame(axes)
     for name, colour, line, judged in parts:
         _draw_part(axes, judged, colour, line, f"{name} (n = {judged.n})")
@@ -56,7 +56,7 @@ def _frame(axes: list[Axes]) -> None:
     roc.set(title="ROC", xlabel="False positive rate", ylabel="True positive rate")
     recall.set(title="Precision–recall", xlabel="Recall", ylabel="Precision")
     for axis in axes:
-        axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+        axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axis.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     for axis in (reliable, roc):

@@ -41,8 +41,8 @@ def draw_comparison(content: ReportContent, figure_name: str, file: str) -> Pict
     figure, axes = panels(n, columns, width=width, height=_height(content), sharey=True)
     for axis, target, of_target in zip(axes, content.targets, rows, strict=True):
         _draw_rows(axis, of_target)
-        axis.set_title(in_lines(target.name, round(width * 13)))
-        axis.set_xlabel(_axis_label(figure_name, target))
+        axis.set_title(in_lines(target.name, width - 0.6))
+        axis.set_xlabel(in_lines(_axis_label(figure_name, target), width - 0.1))
     _draw_legend(axes[0])
     title = figure_title(figure_name)
     return finished(figure, file, f"{title} of all ensembles", _caption(figure_name, title))
@@ -86,7 +86,7 @@ def _draw_rows(axis: Axes, rows: Sequence[Row]) -> None:
     style: Style = {"label": "Out of fold", "color": OUT_OF_FOLD, "marker": "o"}
     _draw_intervals(axis, out_of_fold, -shift, style)
     _draw_intervals(axis, test, shift, {"label": "Test", "color": TEST, "marker": "s"})
-    axis.set_yticks(range(len(rows)), [in_lines(row[0], 22) for row in rows])
+    axis.set_yticks(range(len(rows)), [in_lines(row[0], 1.6) for row in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x")

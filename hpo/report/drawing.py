@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 __all__ = [
     "GREY",
@@ -23,6 +28,7 @@ __all__ = [
     "finished",
     "house_style",
     "in_lines",
+    "name_figure",
     "panels",
 ]
 
@@ -97,7 +103,9 @@ class Picture:
 @contextmanager
 def house_style() -> Iterator[None]:
     """Draw in our style inside the block, whatever the user's matplotlibrc says."""
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a box; the page has the name itself.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
@@ -131,6 +139,12 @@ def panels(
     return figure, axes[:n]
 
 
+def name_figure(figure: Figure, name: str) -> None:
+    """Put the name of a target over all panels of a figure."""
+    text = in_lines(name, figure.get_figwidth() - 0.3)
+    figure.suptitle(text, fontsize=9.5, fontweight="bold", x=0.01, ha="left")
+
+
 def finished(figure: Figure, file: str, alt: str, caption: str) -> Picture:
     """Render a figure."""
     buffer = io.BytesIO()
@@ -140,21 +154,33 @@ def finished(figure: Figure, file: str, alt: str, caption: str) -> Picture:
     return Picture(file, alt, caption, buffer.getvalue(), width)
 
 
-def in_lines(name: str, width: int, lines: int = 2) -> str:
-    """Break a name into lines that fit, and cut it short where even these do not hold it."""
-    text = " ".join(name.split())
+def in_lines(text: str, inches: float, lines: int = 2) -> str:
+    """Break a text into lines of a width, and cut it short where even these do not hold it."""
+    left = re.sub(r"[ \t\n]+", " ", text).strip()  # other spaces hold together
     parts: list[str] = []
-    while text and len(parts) < lines:
-        cut = _break(text, width)
-        parts.append(text[:cut].rstrip())
-        text = text[cut:].lstrip()
-    if text:
-        parts[-1] = parts[-1][: width - 1].rstrip() + "…"
+    while left and len(parts) < lines:
+        cut = _break(left, inches)
+        parts.append(left[:cut].rstrip())
+        left = left[cut:].lstrip()
+    if left:
+        parts[-1] = parts[-1][: _fitting(parts[-1], inches - _inches("…"))].rstrip() + "…"
     return "\n".join(parts)
 
 
-def _break(text: str, width: int) -> int:
-    if len(text) <= width:
-        return len(text)
-    space = text.rfind(" ", 0, width + 1)
-    return space if space > width // 2 else width
+def _break(text: str, inches: float) -> int:
+    cut = _fitting(text, inches)
+    space = text.rfind(" ", 0, cut + 1)
+    return cut if cut == len(text) or space <= cut // 2 else space
+
+
+def _fitting(text: str, inches: float) -> int:
+    """Return how many of the first letters are no wider than so many inches, at least one."""
+    fits = (n for n in range(len(text), 1, -1) if _inches(text[:n]) <= inches)
+    return next(fits, 1)
+
+
+@lru_cache(maxsize=4096)
+def _inches(text: str) -> float:
+    """Return how wide a text is in the boldest letters that we use."""
+    bold = FontProperties(size=9, weight="bold")
+    return float(text_to_path.get_text_width_height_descent(text, bold, False)[0]) / 72

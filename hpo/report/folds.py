@@ -37,7 +37,7 @@ def draw_members(content: ReportContent, file: str) -> Picture | None:
         return None
     figure, (axis,) = panels(1, 1, width=6.9, height=0.75 + 0.3 * len(rows))
     _draw_rows(axis, rows)
-    axis.set_xlabel(in_lines(f"{content.metric}, best epoch", 90))
+    axis.set_xlabel(in_lines(f"{content.metric}, best epoch", 6))
     n = sum(len(_finite(values)) for _, values in rows)
     better = "lower" if content.mode == "min" else "higher"
     caption = (
@@ -66,8 +66,8 @@ def draw_folds(content: ReportContent, file: str) -> Picture | None:
     figure, axes = panels(n, columns, width=width, height=height, sharey=True)
     for axis, target, of_target in zip(axes, content.targets, rows, strict=True):
         _draw_rows(axis, of_target)
-        axis.set_title(in_lines(target.name, round(width * 13)))
-        axis.set_xlabel(_axis_label(name, target))
+        axis.set_title(in_lines(target.name, width - 0.6))
+        axis.set_xlabel(in_lines(_axis_label(name, target), width - 0.1))
     caption = (
         f"{figure_title(name)} on each validation fold, a dot for each; the dark mark is their "
         "mean. The spread is what another choice of folds would have changed."
@@ -83,7 +83,7 @@ def _draw_rows(axis: Axes, rows: Sequence[Row]) -> None:
         if defined:
             mark: Style = {"marker": "|", "s": 90, "color": INK, "linewidths": 1.4, "zorder": 3}
             axis.scatter([float(np.mean(defined))], [place], **mark)
-    axis.set_yticks(range(len(rows)), [in_lines(name, 22) for name, _ in rows])
+    axis.set_yticks(range(len(rows)), [in_lines(name, 1.6) for name, _ in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x")

@@ -22,6 +22,9 @@ from chemprop_hpo.hpo.report.drawing import (
 
 __all__ = ["draw_learning_curves"]
 
+WIDTHS = (3.6, 2.35)
+"""Inches of a panel that stands alone, and of one among others."""
+
 LOG_FROM = 20.0
 """The scale is logarithmic where the largest value is more than this many times the smallest."""
 
@@ -32,14 +35,17 @@ def draw_learning_curves(content: ReportContent, file: str) -> Picture | None:
     values = _finite([value for member in content.members for value in member.curve])
     if not len(values):
         return None
-    figure, axes = panels(len(by_rank), 3, width=2.35, height=2.2, sharex=True, sharey=True)
+    figure, axes = panels(
+        len(by_rank), 3, width=WIDTHS[len(by_rank) > 1], height=2.2, sharex=True, sharey=True
+    )
     if values.min() > 0 and values.max() > LOG_FROM * values.min():
         _make_logarithmic(axes[0])
     for axis, (rank, members) in zip(axes, by_rank.items(), strict=True):
         _draw_rank(axis, rank, members)
+    axes[0].set_xlim(left=0)
     axes[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
     figure.supxlabel("Epoch", fontsize=8.5)
-    figure.supylabel(in_lines(content.metric, 40), fontsize=8.5)
+    figure.supylabel(in_lines(content.metric, 2), fontsize=8.5)
     n = sum(bool(len(_finite(member.curve))) for member in content.members)
     return finished(figure, file, "Learning curves by rank", _caption(content, n))
 

@@ -16,7 +16,7 @@ from chemprop_hpo.hpo.report.drawing import (
     Picture,
     Style,
     finished,
-    in_lines,
+    name_figure,
     panels,
 )
 from chemprop_hpo.hpo.report.levels import level_shown
@@ -43,8 +43,8 @@ def draw_parity(target: Target, result: EnsembleTarget, ensemble: str, file: str
     if not drawn:
         return None
     limits = _limits([part for _, _, part in drawn])
-    figure, axes = panels(len(drawn), 2, width=3.45, height=3.5)
-    figure.suptitle(in_lines(target.name, 70), fontsize=9.5, x=0.01, ha="left")
+    figure, axes = panels(len(drawn), 2, width=3.45, height=3.6)
+    name_figure(figure, target.name)
     for axis, (title, colour, part) in zip(axes, drawn, strict=True):
         _draw_part(axis, part, colour, limits, target)
         axis.set_title(f"{title} (n = {part.n})", color=colour)
@@ -80,7 +80,7 @@ def marker(n: int) -> tuple[float, float]:
 
 def _draw_frame(axis: Axes, limits: tuple[float, float], target: Target) -> None:
     axis.plot(limits, limits, color=GREY, linewidth=0.8, zorder=2)
-    axis.set(xlim=limits, ylim=limits, aspect="equal")
+    axis.set(xlim=limits, ylim=limits)
     for side in (axis.xaxis, axis.yaxis):
         mark_original_units(side, target.transform, *limits)
     axis.set_xlabel(measured_in("Predicted", target))
@@ -95,8 +95,11 @@ def _draw_band(axis: Axes, mean: Float64, half: Float64) -> None:
     order = np.argsort(mean[known])
     bins = np.array_split(order, max(2, min(20, len(order) // 25)))
     centre = np.array([np.median(mean[known][rows]) for rows in bins])
+    centre[[0, -1]] = mean[known].min(), mean[known].max()
     width = np.array([np.median(half[known][rows]) for rows in bins])
     axis.fill_between(centre, centre - width, centre + width, color=PALE, linewidth=0, zorder=0)
+    for end in (centre - width, centre + width):  # seen also where points hide the shade
+        axis.plot(centre, end, color=INK, linewidth=0.7, zorder=4)
 
 
 def _limits(parts: list[Judged]) -> tuple[float, float]:

@@ -45,7 +45,7 @@ def draw_residuals(
     similarity, errors = judged.similarity[known], errors[known]
     figure, (axis,) = panels(1, 1, width=6.9, height=2.6)
     binned = _draw(axis, similarity, errors, target)
-    axis.set_title(in_lines(f"{target.name}, test (n = {len(errors)})", 80))
+    axis.set_title(in_lines(f"{target.name}, test (n = {len(errors)})", 6))
     alt = f"Residuals of {target.name} against similarity to the training set"
     return finished(figure, file, alt, _caption(ensemble, binned))
 

@@ -18,13 +18,13 @@ ENOUGH_TICKS = 4
 
 Tick = tuple[float, str]
 
+_SCALES = {"none": "", "log10": "log scale", "log10p1": "log(x + 1) scale"}
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def measured_in(what: str, target: Target) -> str:
     """Return an axis label such as ``Observed (µM, log scale)``."""
-    scale = "" if target.transform == "none" else "log scale"
-    inside = ", ".join(part for part in (target.unit, scale) if part)
+    inside = ", ".join(part for part in (target.unit, _SCALES[target.transform]) if part)
     return f"{what} ({inside})" if inside else what
 
 
@@ -34,7 +34,7 @@ def error_unit(target: Target) -> str:
     if target.transform == "log10":
         return f"log₁₀ {value}"
     if target.transform == "log10p1":
-        return f"log₁₀({value} + 1)"
+        return f"log₁₀({value}\u00a0+\u00a01)"
     return target.unit
 
 
@@ -103,7 +103,7 @@ def _place(value: float, transform: Transform) -> float:
 
 
 def _written(value: float) -> str:
-    if value == 0 or 1e-4 <= abs(value) < 1e5:
+    if value == 0 or 1e-4 <= abs(value) < 1e4:
         return f"{value:.6g}"
     mantissa, exponent = f"{value:.3e}".split("e")
     power = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
