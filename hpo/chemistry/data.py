@@ -9,16 +9,17 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chemprop_hpo.configs.errors import DataError
 from chemprop_hpo.configs.schema import SplitConfig, SweepConfig
 from chemprop_hpo.hpo.chemistry.data_files import data_files, file_fingerprints
 from chemprop_hpo.hpo.chemistry.data_report import DataReport, FileReport, PartReport
 from chemprop_hpo.hpo.chemistry.problems import counted, named_rows, raise_all
-from chemprop_hpo.hpo.chemistry.splits import Parts, parts_of_column, split_rows
+from chemprop_hpo.hpo.chemistry.splits import Parts, groups_of, parts_of_column, split_rows
 from chemprop_hpo.hpo.chemistry.table import ReadTable, Table, read_table
 
-__all__ = ["DataReport", "FoldTables", "Table", "file_fingerprints", "read_fold"]
+__all__ = ["DataReport", "FoldTables", "Table", "WholeFile", "file_fingerprints", "read_fold"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,20 +49,63 @@ def read_fold(config: SweepConfig, split: int = 0, fold: int = 0) -> FoldTables:
         With a line for each problem: what, in which file, column and rows, and what to do.
     """
     if config.data.data_dir is not None:
-        source = _read_folder(config, split, fold)
-    else:
-        source = _read_file(config, split, fold)
-    tables = source.tables
-    raise_all(_part_problems(tables, config))
-    shared, problems = _shared_molecules(tables, config.data.allow_duplicates)
-    raise_all(problems)
-    report = DataReport(
-        files=source.files,
-        parts=tuple(_part_report(name, table, config) for name, table in tables.items()),
-        shared=shared,
-        notes=source.notes,
-    )
-    return FoldTables(tables["train"], tables["validation"], tables.get("test"), report)
+        return _checked(_read_folder(config, split, fold), config)
+    return WholeFile.read(config).fold(split, fold)
+
+
+@dataclass(frozen=True, eq=False)
+class WholeFile:
+    """The usable rows of ``data.file``, to be cut into any of its folds."""
+
+    config: SweepConfig
+    table: ReadTable
+    split: SplitConfig
+    groups: NDArray[np.int64] | None
+    """Of each row, which of them stay together; None where a column names the parts."""
+    notes: tuple[str, ...]
+
+    @classmethod
+    def read(cls, config: SweepConfig) -> WholeFile:
+        """Read the file.
+
+        Raises
+        ------
+        DataError
+            With a line for each problem of the file.
+        """
+        path = data_files(config.data)["file"]
+        split, notes = _split_config(config)
+        column = _part_column(split)
+        read = read_table(path, config, [column] if column else [])
+        rows = read.table
+        groups = None if column else groups_of(rows.molecules, rows.canonical, split, config.seed)
+        return cls(config, read, split, groups, notes)
+
+    def fold(self, split: int = 0, fold: int = 0) -> FoldTables:
+        """Cut out one fold and check it, as `read_fold` does."""
+        return _checked(self._cut(split, fold), self.config)
+
+    def _cut(self, split: int, fold: int) -> _Source:
+        parts = self._parts(split, fold)
+        rows = {"train": parts.train, "validation": parts.validation}
+        if self.split.test_fraction or len(parts.test):
+            rows["test"] = parts.test
+        tables = {name: self.table.table.take(positions) for name, positions in rows.items()}
+        return _Source((self.table.report,), tables, self.notes)
+
+    def _parts(self, split: int, fold: int) -> Parts:
+        table, cut = self.table.table, self.split
+        if self.groups is not None:
+            return split_rows(
+                table.molecules,
+                table.canonical,
+                cut,
+                self.config.seed,
+                split=split,
+                fold=fold,
+                groups=self.groups,
+            )
+        return _parts_of_column(self.table, cut.column or "", split, fold)
 
 
 class _Source(NamedTuple):
@@ -83,19 +127,6 @@ def _read_folder(config: SweepConfig, split: int, fold: int) -> _Source:
     return _Source(tuple(each.report for each in read), tables, ())
 
 
-def _read_file(config: SweepConfig, split: int, fold: int) -> _Source:
-    path = data_files(config.data)["file"]
-    cut, notes = _split_config(config)
-    column = _part_column(cut)
-    read = read_table(path, config, [column] if column else [])
-    parts = _parts(read, cut, config.seed, split, fold)
-    rows = {"train": parts.train, "validation": parts.validation}
-    if cut.test_fraction or len(parts.test):
-        rows["test"] = parts.test
-    tables = {name: read.table.take(positions) for name, positions in rows.items()}
-    return _Source((read.report,), tables, notes)
-
-
 def _split_config(config: SweepConfig) -> tuple[SplitConfig, tuple[str, ...]]:
     cut = config.split or SplitConfig()
     if cut.method == "column":
@@ -114,19 +145,17 @@ def _part_column(cut: SplitConfig) -> str | None:
     return cut.column
 
 
-def _parts(read: ReadTable, cut: SplitConfig, seed: int, split: int, fold: int) -> Parts:
+def _parts_of_column(read: ReadTable, column: str, split: int, fold: int) -> Parts:
     table = read.table
-    if cut.column is None or cut.method != "column":
-        return split_rows(table.molecules, table.canonical, cut, seed, split=split, fold=fold)
     if split or fold:
         raise DataError(
-            f"{table.path}: column {cut.column!r} gives one split with one fold; "
+            f"{table.path}: column {column!r} gives one split with one fold; "
             f"there is no split {split} fold {fold}"
         )
     try:
-        return parts_of_column(read.extra[cut.column], table.rows.tolist())
+        return parts_of_column(read.extra[column], table.rows.tolist())
     except DataError as problem:
-        raise DataError(f"{table.path}: column {cut.column!r}: {problem}") from None
+        raise DataError(f"{table.path}: column {column!r}: {problem}") from None
 
 
 def _read_all(readers: Iterable[Callable[[], ReadTable]]) -> list[ReadTable]:
@@ -141,6 +170,20 @@ def _read_all(readers: Iterable[Callable[[], ReadTable]]) -> list[ReadTable]:
 
 
 # ------------------------------------------------------------------------ what may be wrong
+
+
+def _checked(source: _Source, config: SweepConfig) -> FoldTables:
+    tables = source.tables
+    raise_all(_part_problems(tables, config))
+    shared, problems = _shared_molecules(tables, config.data.allow_duplicates)
+    raise_all(problems)
+    report = DataReport(
+        files=source.files,
+        parts=tuple(_part_report(name, table, config) for name, table in tables.items()),
+        shared=shared,
+        notes=source.notes,
+    )
+    return FoldTables(tables["train"], tables["validation"], tables.get("test"), report)
 
 
 def _part_problems(tables: dict[str, Table], config: SweepConfig) -> list[str]:

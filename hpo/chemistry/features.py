@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from chemprop.featurizers import (
@@ -27,8 +27,12 @@ __all__ = [
     "feature_dims",
     "featurise",
     "featurise_fold",
+    "fill_vectors",
     "graph_featurizer",
+    "raw_vectors",
 ]
+
+Float32 = NDArray[np.float32]
 
 
 def featurise_fold(
@@ -56,7 +60,8 @@ def featurise_fold(
     molecules = [molecule for part in parts for molecule in part.molecules]
     places = [place for part in parts for place in part.places]
     n_train = len(tables.train)
-    vectors, fillings, notes = _all_vectors(molecules, molecule_features, places, n_train)
+    raw = raw_vectors(molecules, molecule_features, places)
+    vectors, fillings, notes = fill_vectors(raw, n_train)
     return Fold(
         graphs={mode: featurise(molecules, mode) for mode in sorted(atom_features)},
         vectors=vectors,
@@ -90,24 +95,41 @@ def feature_dims(atom_features: AtomFeatures) -> tuple[int, int]:
     return d_v, d_e
 
 
-def _all_vectors(
-    molecules: Sequence[Mol],
-    features: Collection[MoleculeFeature],
-    places: Sequence[str],
-    n_train: int,
-) -> tuple[
-    dict[MoleculeFeature, NDArray[np.float32]], dict[MoleculeFeature, Filling], tuple[str, ...]
-]:
-    vectors, fillings, notes = {}, {}, []
-    for feature in sorted(features):
-        raw = molecule_vectors(molecules, feature, places)
-        fillings[feature] = Filling.of(raw[:n_train])
-        vectors[feature] = read_only(fillings[feature].fill(raw))
-        notes += _filling_note(feature, raw)
+def raw_vectors(
+    molecules: Sequence[Mol], features: Collection[MoleculeFeature], places: Sequence[str]
+) -> dict[MoleculeFeature, Float32]:
+    """Compute molecule features; values that do not exist are still NaN or infinite.
+
+    Raises
+    ------
+    DataError
+        If one cannot be computed for a molecule, with the molecule's place.
+    """
+    return {feature: molecule_vectors(molecules, feature, places) for feature in sorted(features)}
+
+
+def fill_vectors(
+    raw: Mapping[MoleculeFeature, Float32], n_train: int
+) -> tuple[dict[MoleculeFeature, Float32], dict[MoleculeFeature, Filling], tuple[str, ...]]:
+    """Fill in what does not exist, by the first ``n_train`` molecules.
+
+    Returns
+    -------
+    vectors, fillings : dict
+        All values finite, and what took the place of others.
+    notes : tuple of str
+        Lines for people on how many values were filled in.
+    """
+    vectors: dict[MoleculeFeature, Float32] = {}
+    fillings, notes = {}, []
+    for feature, values in raw.items():
+        fillings[feature] = Filling.of(values[:n_train])
+        vectors[feature] = read_only(fillings[feature].fill(values))
+        notes += _filling_note(feature, values)
     return vectors, fillings, tuple(notes)
 
 
-def _filling_note(feature: MoleculeFeature, raw: NDArray[np.float32]) -> list[str]:
+def _filling_note(feature: MoleculeFeature, raw: Float32) -> list[str]:
     undefined = ~np.isfinite(raw)
     if not undefined.any():
         return []

@@ -79,6 +79,19 @@ class PackedGraphs:
                 digest.update(np.packbits(features[first : first + _ROWS_AT_ONCE] != 0).data)
         return digest.hexdigest()
 
+    def take(self, rows: Int64) -> PackedGraphs:
+        """Return the molecules at ``rows``, in that order, packed in memory of their own."""
+        atoms, atom_counts, _ = _cut(self._atom_offsets, rows)
+        edges, edge_counts, _ = _cut(self._edge_offsets, rows)
+        return PackedGraphs(
+            np.take(self._atoms, atoms, axis=0),
+            np.take(self._bonds, edges, axis=0),
+            np.take(self._edge_index, edges, axis=1),
+            np.take(self._rev_edge_index, edges),
+            _offsets(atom_counts.tolist()),
+            _offsets(edge_counts.tolist()),
+        )
+
     def batch(self, rows: Int64) -> BatchMolGraph:
         """Cut out the molecules at ``rows``, in that order.
 

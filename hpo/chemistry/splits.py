@@ -45,6 +45,7 @@ def split_rows(
     *,
     split: int = 0,
     fold: int = 0,
+    groups: Rows | None = None,
 ) -> Parts:
     """Cut rows into parts by ``random``, ``scaffold`` or ``kmeans``.
 
@@ -64,6 +65,8 @@ def split_rows(
         Used where ``config.seed`` is not given.
     split, fold : int
         Which of the ``n_splits`` and ``n_folds``, from 0.
+    groups : int64 array, shape (n,), optional
+        From `groups_of`, where several folds are cut out of the same rows.
 
     Raises
     ------
@@ -71,8 +74,9 @@ def split_rows(
         If there is no such split or fold.
     """
     _check_exists(config, split, fold)
+    if groups is None:
+        groups = groups_of(molecules, canonical, config, seed)
     seed = seed if config.seed is None else config.seed
-    groups = _groups(molecules, canonical, config, seed)
     everything = np.arange(len(groups))
     test = _fill(groups, everything, config.test_fraction, _rng(seed, 0))
     rest = np.setdiff1d(everything, test)
@@ -83,6 +87,23 @@ def split_rows(
     else:
         validation = _folds(groups, rest, config.n_folds, rng)[fold]
     return Parts(np.setdiff1d(rest, validation), validation, test)
+
+
+def groups_of(
+    molecules: Sequence[Mol], canonical: Sequence[str], config: SplitConfig, seed: int
+) -> Rows:
+    """Return the number of each row's group, which stays in one part.
+
+    Parameters
+    ----------
+    molecules, canonical, config, seed
+        As for `split_rows`.
+    """
+    if config.method == "scaffold":
+        return scaffolds(molecules)
+    if config.method == "kmeans":
+        return clusters(molecules, canonical, seed if config.seed is None else config.seed)
+    return equal_molecules(canonical)
 
 
 def parts_of_column(words: Sequence[str], lines: Sequence[int]) -> Parts:
@@ -120,16 +141,6 @@ def _check_exists(config: SplitConfig, split: int, fold: int) -> None:
             raise DataError(
                 f"split: there is no {name} {asked}; split.n_{name}s gives {count}, counted from 0"
             )
-
-
-def _groups(
-    molecules: Sequence[Mol], canonical: Sequence[str], config: SplitConfig, seed: int
-) -> Rows:
-    if config.method == "scaffold":
-        return scaffolds(molecules)
-    if config.method == "kmeans":
-        return clusters(molecules, canonical, seed)
-    return equal_molecules(canonical)
 
 
 def _fill(groups: Rows, rows: Rows, fraction: float, rng: np.random.Generator) -> Rows:
