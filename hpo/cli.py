@@ -18,6 +18,7 @@ from chemprop_hpo.configs.errors import ChempropHpoError, ConfigError, DataError
 from chemprop_hpo.configs.secrets import mask_url
 from chemprop_hpo.hpo.commands import (
     delete,
+    predict,
     resume,
     schema,
     status,
@@ -59,6 +60,7 @@ app = typer.Typer(
 app.command("sweep", help=sweep.HELP)(sweep.sweep)
 app.command("resume", help=resume.HELP)(resume.resume)
 app.command("top-k", help=top_k.HELP)(top_k.top_k)
+app.command("predict", help=predict.HELP)(predict.predict)
 app.command("status", help=status.HELP)(status.status)
 app.command("studies", help=studies.HELP)(studies.studies)
 app.command("delete", help=delete.HELP)(delete.delete)

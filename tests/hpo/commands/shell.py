@@ -11,7 +11,7 @@ import pytest
 
 from chemprop_hpo.hpo.cli import run
 
-COMMANDS = ["sweep", "resume", "top-k", "status", "studies", "delete", "validate", "schema"]
+COMMANDS = "sweep resume top-k predict status studies delete validate schema".split()
 SECRET = "hunter2/@x"
 
 
