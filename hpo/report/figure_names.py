@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["figure_order", "figure_title", "has_unit", "headline_figure", "is_better_lower"]
+__all__ = [
+    "figure_order",
+    "figure_title",
+    "has_unit",
+    "headline_figure",
+    "is_better_lower",
+    "macro_title",
+]
 
 _TITLES = {
     "rmse": "RMSE",
@@ -46,3 +53,8 @@ def is_better_lower(name: str) -> bool:
 def headline_figure(task: Literal["regression", "classification"]) -> str:
     """Return the figure that a single target is judged by first."""
     return "rmse" if task == "regression" else "roc_auc"
+
+
+def macro_title(task: Literal["regression", "classification"]) -> str:
+    """Return what the mean figure over several targets is called."""
+    return f"Mean {figure_title('rae' if task == 'regression' else 'roc_auc')} over targets"
