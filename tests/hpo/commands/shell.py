@@ -11,7 +11,8 @@ import pytest
 
 from chemprop_hpo.hpo.cli import run
 
-COMMANDS = "sweep resume top-k predict status studies delete validate schema".split()
+COMMANDS = ["sweep", "resume", "top-k", "predict", "status", "studies", "delete"]
+COMMANDS += ["validate", "schema"]
 SECRET = "hunter2/@x"
 
 
