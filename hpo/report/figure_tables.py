@@ -13,13 +13,14 @@ from chemprop_hpo.hpo.report.figure_names import (
     figure_title,
     headline_figure,
     is_better_lower,
+    macro_figure,
     macro_title,
 )
 from chemprop_hpo.hpo.report.gains import Gains, Part, gains_part, part_of, verdict
 from chemprop_hpo.hpo.report.tables import Cell, Group, Row, Table, figure_cell
 from chemprop_hpo.hpo.report.units import error_unit
 
-__all__ = ["overview", "target_table"]
+__all__ = ["by_target", "overview", "target_table"]
 
 Figures = Mapping[str, Interval]
 
@@ -43,6 +44,21 @@ def overview(content: ReportContent, gains: Sequence[Gains]) -> Table:
     rows = tuple(Row(e.name, of_e) for e, of_e in zip(content.ensembles, cells, strict=True))
     header = ("", *(f"{title}, {name.lower()}" for _, name in parts), last)
     return Table(_overview_caption(content), header, (Group("", rows),))
+
+
+def by_target(content: ReportContent) -> Table | None:
+    """Compare all ensembles target by target by the figure of `overview`; None for one target."""
+    if len(content.targets) == 1:
+        return None
+    name, part = macro_figure(content.task), gains_part(content)
+    rows = tuple(
+        Row(target.name, tuple(_across(content, i, name, part)))
+        for i, target in enumerate(content.targets)
+    )
+    where = "on test data" if part == "test" else "out of fold"
+    caption = f"{figure_title(name)} of each target {where}; the best of each row in bold."
+    header = ("", *(ensemble.name for ensemble in content.ensembles))
+    return Table(caption, header, (Group("", rows),))
 
 
 def target_table(content: ReportContent, i: int, gains: Gains) -> Table:
@@ -118,6 +134,12 @@ def _overview_caption(content: ReportContent) -> str:
         f"than that of {first} on the same rows ({part}, paired); an interval above zero is a "
         "gain beyond doubt."
     )
+
+
+def _across(content: ReportContent, i: int, name: str, part: Part) -> list[Cell]:
+    judged = [part_of(ensemble, i, part) for ensemble in content.ensembles]
+    figures = [_figures(j, _has_transformed(judged)).get(name) for j in judged]
+    return _column(figures, [j.n if j else 0 for j in judged], is_better_lower(name))
 
 
 # ----------------------------------------------------------------------------- a target

@@ -14,7 +14,7 @@ from chemprop_hpo.hpo.report.alarms import alarms
 from chemprop_hpo.hpo.report.calibration_tables import calibration_table
 from chemprop_hpo.hpo.report.content import ReportContent
 from chemprop_hpo.hpo.report.drawing import Picture
-from chemprop_hpo.hpo.report.figure_tables import overview, target_table
+from chemprop_hpo.hpo.report.figure_tables import by_target, overview, target_table
 from chemprop_hpo.hpo.report.gains import Gains, gains
 from chemprop_hpo.hpo.report.plots import Pictures, draw_pictures
 from chemprop_hpo.hpo.report.study_tables import (
@@ -74,6 +74,7 @@ def page(content: ReportContent, pictures: Pictures) -> str:
             alarms=alarms(content),
             summary=summary(content, found),
             overview=overview(content, found),
+            by_target=by_target(content),
             calibration=calibration_table(content),
             targets=_target_sections(content, pictures, found),
             weights=weights_table(content),

@@ -55,6 +55,11 @@ class Table:
     groups: tuple[Group, ...]
     words: tuple[int, ...] = ()
 
+    @property
+    def n_rows(self) -> int:
+        """Rows below the header, titles of groups left out."""
+        return sum(len(group.rows) for group in self.groups)
+
 
 def figure_cell(interval: Interval | None, *, best: bool = False) -> Cell:
     """Return a cell with a value above its interval."""

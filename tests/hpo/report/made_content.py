@@ -23,6 +23,8 @@ from chemprop_hpo.hpo.report.content import (
     Target,
 )
 
+Float64 = NDArray[np.float64]
+
 NINE = (
     Target("LogD"),
     Target("KSOL", "µM", "log10p1"),
@@ -43,76 +45,38 @@ def made_content(
     *,
     task: str = "regression",
     rows: int = 60,
-    test_rows: int = 20,
+    test_rows: int = 40,
     ranks: int = 3,
     folds: int = 5,
     seed: int = 0,
 ) -> ReportContent:
-    rng = np.random.default_rng(seed)
+    """Make content with few rows and members, or many."""
     names = tuple(n for n in NAMES if not n.startswith("rank") or int(n[-1]) <= ranks)
-    judge = _regression if task == "regression" else _classification
-    several = len(targets) > 1
     ensembles = tuple(
-        Ensemble(
-            name,
-            tuple(
-                EnsembleTarget(
-                    judge(rng, target, rows, NOISE[name]),
-                    judge(rng, target, test_rows, NOISE[name] * 1.1, test=True)
-                    if test_rows
-                    else None,
-                    _folds(rng, task, rows, folds, NOISE[name]),
-                )
-                for target in targets
-            ),
-            _interval(NOISE[name] * 0.8, 0.02) if several else None,
-            _interval(NOISE[name] * 0.85, 0.03) if several and test_rows else None,
-        )
-        for name in names
+        _ensemble(name, targets, task, (rows, test_rows), folds, seed) for name in names
     )
-    metric = "val_rmse" if task == "regression" else "val_loss"
+    rng = np.random.default_rng(seed)
     return ReportContent(
         title="Ensembles of esol",
         study="esol",
         storage="postgresql+psycopg://chemist:***@db/studies",
-        metric=metric,
+        metric="val_rmse" if task == "regression" else "val_loss",
         mode="min",
         task="regression" if task == "regression" else "classification",
         created=datetime(2026, 11, 22, 8, 30, tzinfo=UTC),
         targets=targets,
         ensembles=ensembles,
-        members=_members(rng, ranks, folds),
-        decisions=(
-            *(
-                Decision(r, 10 + r, 0.6 + r / 100, True, "among the best")
-                for r in range(1, ranks + 1)
-            ),
-            Decision(None, 31, 0.655, False, "same parameters as trial 12"),
-        ),
-        configurations={
-            r: {
-                "depth": 2 + r,
-                "dropout": 0.05 * r,
-                "max_lr": 1.2345e-4 * r,
-                "ffn_type": "regression",
-            }
-            for r in range(1, ranks + 1)
-        },
-        combinations=tuple(
-            Combination(
-                tuple(f"rank {r}, split 0" for r in range(1, ranks + 1)),
-                tuple(1 / ranks for _ in range(ranks)),
-                Interval(0.004, -0.003, 0.011),
-                "mean",
-            )
-            for _ in targets
-        ),
+        members=tuple(_member(rng, r, f) for r in range(1, ranks + 1) for f in range(folds)),
+        decisions=_decisions(ranks),
+        configurations={r: _parameters(r) for r in range(1, ranks + 1)},
+        combinations=tuple(_combination(ranks, i) for i in range(len(targets))),
         notes=("Test data was scored once, after the configurations were fixed.",),
         versions={"python": "3.11.9", "chemprop": "2.3.1", "cuik": None},
     )
 
 
 def without_test(content: ReportContent) -> ReportContent:
+    """Take the test data out of a content."""
     ensembles = tuple(
         replace(e, macro_test=None, targets=tuple(replace(t, test=None) for t in e.targets))
         for e in content.ensembles
@@ -120,63 +84,105 @@ def without_test(content: ReportContent) -> ReportContent:
     return replace(content, ensembles=ensembles)
 
 
+def interval(value: float, half: float) -> Interval:
+    return Interval(float(value), float(value - half), float(value + half))
+
+
+# ----------------------------------------------------------------------------- predictions
+
+
+def _ensemble(
+    name: str,
+    targets: tuple[Target, ...],
+    task: str,
+    rows: tuple[int, int],
+    folds: int,
+    seed: int,
+) -> Ensemble:
+    noise, macro = NOISE[name], len(targets) > 1
+    rng = np.random.default_rng([seed, NAMES.index(name)])
+    results = tuple(
+        EnsembleTarget(
+            _judged(task, target, rows[0], noise, (seed, i, 0), rng),
+            _judged(task, target, rows[1], noise * 1.1, (seed, i, 1), rng, test=True),
+            _folds(rng, rows[0], folds, noise),
+        )
+        for i, target in enumerate(targets)
+    )
+    value = noise * 0.8 if task == "regression" else 0.98 - noise / 4
+    return Ensemble(
+        name,
+        results,
+        interval(value, 0.04) if macro else None,
+        interval(value * 1.02, 0.06) if macro and rows[1] else None,
+    )
+
+
+def _judged(
+    task: str,
+    target: Target,
+    n: int,
+    noise: float,
+    place: tuple[int, ...],
+    rng: np.random.Generator,
+    *,
+    test: bool = False,
+) -> Judged | None:
+    """Judge made-up predictions; labels and similarities are those of the place alone."""
+    if not n:
+        return None
+    world = np.random.default_rng(place)
+    make = _regression if task == "regression" else _classification
+    judged = make(world, rng, target, n, noise)
+    return judged if test else replace(judged, similarity=None)
+
+
 def _regression(
-    rng: np.random.Generator, target: Target, n: int, noise: float, *, test: bool = False
+    world: np.random.Generator, rng: np.random.Generator, target: Target, n: int, noise: float
 ) -> Judged:
     centre, spread = (-3.0, 2.0) if target.transform == "none" else (1.4, 0.8)
-    labels = rng.normal(centre, spread, n)
+    labels = world.normal(centre, spread, n)
     if target.transform == "log10p1":
         labels = np.log10(np.maximum(10**labels, 0.01) + 1)
-    similarity = np.clip(rng.normal(0.55, 0.18, n), 0.05, 1.0)
+    similarity = np.clip(world.normal(0.55, 0.18, n), 0.05, 1.0)
     scale = noise * spread / 2 * (1.6 - similarity)
-    mean = labels + scale * rng.normal(size=n)
+    mean = labels + scale * (0.8 * world.normal(size=n) + 0.6 * rng.normal(size=n))
     widths = {level: z * scale for level, z in ((80, 1.28), (90, 1.64), (95, 1.96))}
     coverage = {
         level: Coverage(float((np.abs(labels - mean) <= half).mean()), n)
         for level, half in widths.items()
     }
-    transformed = _regression_figures(labels, mean)
-    if target.transform == "none":
-        figures, others = transformed, None
-    else:
-        figures, others = _regression_figures(10**labels - 1, 10**mean - 1), transformed
-    return Judged(
-        labels, mean, scale / 2, figures, others, widths, coverage, similarity if test else None
-    )
+    figures, transformed = _regression_figures(labels, mean), None
+    if target.transform != "none":
+        figures, transformed = _regression_figures(10**labels - 1, 10**mean - 1), figures
+    return Judged(labels, mean, scale / 2, figures, transformed, widths, coverage, similarity)
 
 
-def _regression_figures(
-    labels: NDArray[np.float64], mean: NDArray[np.float64]
-) -> dict[str, Interval]:
+def _regression_figures(labels: Float64, mean: Float64) -> dict[str, Interval]:
     n = len(labels)
-    rmse = float(np.sqrt(np.mean((labels - mean) ** 2)))
+    rmse, mae = float(np.sqrt(np.mean((labels - mean) ** 2))), float(np.abs(labels - mean).mean())
     r = float(np.corrcoef(labels, mean)[0, 1])
     r2 = 1 - rmse**2 / float(labels.var())
     shares = {"r2": r2, "pearson": r, "spearman": r * 0.98, "kendall": r * 0.8}
-    figures = {"rmse": _interval(rmse, rmse / np.sqrt(n)), "mae": _interval(rmse * 0.78, rmse / n)}
-    figures |= {name: _interval(x, (1.05 - x) / np.sqrt(n)) for name, x in shares.items()}
-    return figures | {"rae": _interval(rmse / float(labels.std()), 1 / np.sqrt(n) / 3)}
+    figures = {"rmse": interval(rmse, rmse / np.sqrt(n)), "mae": interval(mae, mae / np.sqrt(n))}
+    figures |= {name: interval(x, 2 * (1.05 - x) / np.sqrt(n)) for name, x in shares.items()}
+    return figures | {"rae": interval(mae / float(labels.std()), 0.7 / np.sqrt(n))}
 
 
 def _classification(
-    rng: np.random.Generator, target: Target, n: int, noise: float, *, test: bool = False
+    world: np.random.Generator, rng: np.random.Generator, target: Target, n: int, noise: float
 ) -> Judged:
-    logits = rng.normal(-0.6, 1.5, n)
-    labels = (rng.uniform(size=n) < 1 / (1 + np.exp(-logits))).astype(np.float64)
+    logits = world.normal(-0.6, 1.5, n)
+    labels = (world.uniform(size=n) < 1 / (1 + np.exp(-logits))).astype(np.float64)
     mean = 1 / (1 + np.exp(-(logits + noise * rng.normal(size=n))))
-    values = {
-        "roc_auc": 0.98 - noise / 4,
-        "prc_auc": 0.85 - noise / 4,
-        "brier": 0.15,
-        "log_loss": 0.4,
-    }
-    figures = {name: _interval(x, 0.6 / np.sqrt(n)) for name, x in values.items()}
-    similarity = rng.uniform(0.2, 1, n) if test else None
-    return Judged(labels, mean, np.full(n, 0.05), figures, similarity=similarity)
+    values = {"roc_auc": 0.98 - noise / 4, "prc_auc": 0.85 - noise / 4}
+    values |= {"brier": 0.1 + noise / 10, "log_loss": 0.3 + noise / 5}
+    figures = {name: interval(x, 1.2 / np.sqrt(n)) for name, x in values.items()}
+    return Judged(labels, mean, np.full(n, 0.05), figures, similarity=world.uniform(0.2, 1, n))
 
 
 def _folds(
-    rng: np.random.Generator, task: str, rows: int, folds: int, noise: float
+    rng: np.random.Generator, rows: int, folds: int, noise: float
 ) -> tuple[FoldFigures, ...]:
     def figures() -> Mapping[str, float]:
         return {
@@ -187,8 +193,25 @@ def _folds(
     return tuple(FoldFigures(0, fold, rows // folds, figures()) for fold in range(folds))
 
 
-def _members(rng: np.random.Generator, ranks: int, folds: int) -> tuple[Member, ...]:
-    return tuple(_member(rng, rank, fold) for rank in range(1, ranks + 1) for fold in range(folds))
+# ----------------------------------------------------------------------------- the study
+
+
+def _decisions(ranks: int) -> tuple[Decision, ...]:
+    taken = (
+        Decision(r, 10 + r, 0.6 + r / 100, True, "among the best") for r in range(1, ranks + 1)
+    )
+    return (*taken, Decision(None, 31, 0.655, False, "same parameters as trial 12"))
+
+
+def _parameters(rank: int) -> Mapping[str, object]:
+    return {"depth": 2 + rank, "max_lr": 1.2345e-4 * rank, "ffn_type": "regression"}
+
+
+def _combination(ranks: int, target: int) -> Combination:
+    units = tuple(f"rank {r}, split 0" for r in range(1, ranks + 1))
+    if target % 3 == 2 and ranks == 3:
+        return Combination(units, (0.62, 0.38, 0.0), interval(0.012, 0.007), "greedy")
+    return Combination(units, tuple(1 / ranks for _ in units), interval(0.004, 0.007), "mean")
 
 
 def _member(rng: np.random.Generator, rank: int, fold: int) -> Member:
@@ -208,7 +231,3 @@ def _member(rng: np.random.Generator, rank: int, fold: int) -> Member:
         "early_stopping",
         tuple(float(x) for x in curve),
     )
-
-
-def _interval(value: float, half: float) -> Interval:
-    return Interval(float(value), float(value - 1.96 * half), float(value + 1.96 * half))
