@@ -44,21 +44,27 @@ def _unfinished(content: ReportContent) -> Iterator[str]:
 
 
 def _of_targets(content: ReportContent) -> Iterator[str]:
-    for target, result in zip(content.targets, content.ensembles[-1].targets, strict=True):
-        yield from _rows(content, target, result)
-        if content.task == "regression":
+    results = list(zip(content.targets, content.ensembles[-1].targets, strict=True))
+    for target, result in results:
+        if result.out_of_fold is None:
+            yield f"{target.name} could not be judged out of fold."
+        if content.has_test and result.test is None:
+            yield f"{target.name} has no labels in the test data."
+    few = [said for target, result in results for said in _few_rows(target, result)]
+    if few:
+        yield f"Figures of few labels say little: {_listed(few)}."
+    if content.task == "regression":
+        for target, result in results:
             yield from _missing_levels(target, result)
-            yield from _narrow(target, result)
+        narrow = [said for target, result in results for said in _narrow(target, result)]
+        if narrow:
+            yield f"Intervals are too narrow on test data: {_listed(narrow)}."
 
 
-def _rows(content: ReportContent, target: Target, result: EnsembleTarget) -> Iterator[str]:
-    if result.out_of_fold is None:
-        yield f"{target.name} could not be judged out of fold."
-    if content.has_test and result.test is None:
-        yield f"{target.name} has no labels in the test data."
-    for name, judged in (("out-of-fold", result.out_of_fold), ("test", result.test)):
+def _few_rows(target: Target, result: EnsembleTarget) -> Iterator[str]:
+    for name, judged in (("out of fold", result.out_of_fold), ("on test", result.test)):
         if judged is not None and judged.n < FEW_ROWS:
-            yield f"Only {judged.n} {name} labels of {target.name}: its figures say little."
+            yield f"{target.name} has {judged.n} {name}"
 
 
 def _missing_levels(target: Target, result: EnsembleTarget) -> Iterator[str]:
@@ -72,7 +78,7 @@ def _missing_levels(target: Target, result: EnsembleTarget) -> Iterator[str]:
 
 
 def _narrow(target: Target, result: EnsembleTarget) -> Iterator[str]:
-    """Warn of the level whose promise test data contradict most clearly."""
+    """Name the level whose promise test data contradict most clearly."""
     coverage = {} if result.test is None else result.test.coverage
     broken = {
         level: covered
@@ -81,10 +87,8 @@ def _narrow(target: Target, result: EnsembleTarget) -> Iterator[str]:
     }
     if broken:
         level, covered = max(broken.items(), key=lambda item: item[0] / 100 - item[1].share)
-        yield (
-            f"Intervals of {target.name} are too narrow on test data: those of {level} % held "
-            f"{100 * covered.share:.0f} % of {covered.n} labels."
-        )
+        share = f"{100 * covered.share:.0f} % of {covered.n} labels"
+        yield f"those of {target.name} at {level} % held {share}"
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -19,7 +19,13 @@ from chemprop_hpo.hpo.report.drawing import (
     in_lines,
     panels,
 )
-from chemprop_hpo.hpo.report.figure_names import figure_title, has_unit, is_better_lower
+from chemprop_hpo.hpo.report.figure_names import (
+    figure_title,
+    has_unit,
+    is_better_lower,
+    macro_figure,
+    macro_title,
+)
 from chemprop_hpo.hpo.report.units import error_unit
 
 __all__ = ["draw_comparison", "draw_macro"]
@@ -53,8 +59,7 @@ def draw_macro(content: ReportContent, file: str) -> Picture | None:
     rows: list[Row] = [(e.name, e.macro_out_of_fold, e.macro_test) for e in content.ensembles]
     if not any(_defined(row) for row in rows):
         return None
-    name = "rae" if content.task == "regression" else "roc_auc"
-    title = f"Mean {figure_title(name)} over targets"
+    name, title = macro_figure(content.task), macro_title(content.task)
     figure, (axis,) = panels(1, 1, width=6.9, height=_height(content))
     _draw_rows(axis, rows)
     axis.set_xlabel(title)

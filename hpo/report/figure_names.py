@@ -10,6 +10,7 @@ __all__ = [
     "has_unit",
     "headline_figure",
     "is_better_lower",
+    "macro_figure",
     "macro_title",
 ]
 
@@ -55,6 +56,11 @@ def headline_figure(task: Literal["regression", "classification"]) -> str:
     return "rmse" if task == "regression" else "roc_auc"
 
 
+def macro_figure(task: Literal["regression", "classification"]) -> str:
+    """Return the figure whose mean several targets are judged by."""
+    return "rae" if task == "regression" else "roc_auc"
+
+
 def macro_title(task: Literal["regression", "classification"]) -> str:
     """Return what the mean figure over several targets is called."""
-    return f"Mean {figure_title('rae' if task == 'regression' else 'roc_auc')} over targets"
+    return f"Mean {figure_title(macro_figure(task))} over targets"
