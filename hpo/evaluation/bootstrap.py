@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chemprop_hpo.hpo.evaluation.figures import log_losses, macro_rae, relative_absolute_error
+from chemprop_hpo.hpo.evaluation.figures import log_losses, mean_of_defined
 from chemprop_hpo.hpo.evaluation.labelled import labelled
 from chemprop_hpo.hpo.evaluation.reliability import labelled_classes
 
 Float64 = NDArray[np.float64]
+Figure = Callable[[Float64, Float64], float]
 Figures = Callable[[Float64, Float64], Mapping[str, float]]
 
 
@@ -70,7 +71,8 @@ def bootstrapped(
     }
 
 
-def macro_rae_interval(
+def macro_interval(
+    figure: Figure,
     predictions: ArrayLike,
     labels: ArrayLike,
     *,
@@ -78,15 +80,18 @@ def macro_rae_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Put an interval around the macro-averaged RAE of several targets.
+    """Put an interval around the mean of a figure over several targets.
 
     Rows are molecules and drawn with all their targets, whose errors go together.
 
     Parameters
     ----------
+    figure : callable
+        `relative_absolute_error`, `roc_auc`, or one like them: from predictions and labels,
+        shape (n,) and without NaN, to a number, NaN where it is not defined.
     predictions, labels : array, shape (n, t)
-        NaN where there is none. Targets whose RAE is undefined do not count; neither do draws
-        that leave another one undefined.
+        NaN where there is none. Targets whose figure is undefined do not count; neither do
+        draws that leave another one undefined.
     resamples, level, seed
         As for `bootstrapped`.
 
@@ -98,14 +103,14 @@ def macro_rae_interval(
     predictions, labels = np.asarray(predictions, np.float64), np.asarray(labels, np.float64)
     if predictions.shape != labels.shape or labels.ndim != 2:
         raise ValueError(f"shapes {predictions.shape} and {labels.shape} are not one (n, t)")
-    raes = _raes(predictions, labels)
-    defined = ~np.isnan(raes)
+    values = _by_target(figure, predictions, labels)
+    defined = ~np.isnan(values)
     pair = predictions[:, defined], labels[:, defined]
     draws = (
-        float(_raes(pair[0][rows], pair[1][rows]).mean()) if defined.any() else np.nan
+        float(_by_target(figure, pair[0][rows], pair[1][rows]).mean()) if defined.any() else np.nan
         for rows in _drawn_rows(len(labels), resamples, seed)
     )
-    return _interval(macro_rae(raes), draws, level)
+    return _interval(mean_of_defined(values), draws, level)
 
 
 def paired_gain(
@@ -160,9 +165,9 @@ def _interval(value: float, draws: Iterable[float], level: float) -> Interval:
     return Interval(value, float(low), float(high))
 
 
-def _raes(predictions: Float64, labels: Float64) -> Float64:
+def _by_target(figure: Figure, predictions: Float64, labels: Float64) -> Float64:
     pairs = (labelled(predictions[:, i], labels[:, i]) for i in range(labels.shape[1]))
-    return np.array([relative_absolute_error(*pair) for pair in pairs], dtype=np.float64)
+    return np.array([figure(*pair) for pair in pairs], dtype=np.float64)
 
 
 def _paired_losses(

@@ -74,7 +74,7 @@ def classification_figures(probabilities: ArrayLike, labels: ArrayLike) -> dict[
     """
     pair = labelled_classes(probabilities, labels)
     return {
-        "roc_auc": _roc_auc(*pair),
+        "roc_auc": roc_auc(*pair),
         "prc_auc": _prc_auc(*pair),
         "brier": float(np.square(pair[0] - pair[1]).mean()) if len(pair[0]) else np.nan,
         "log_loss": float(log_losses(*pair).mean()) if len(pair[0]) else np.nan,
@@ -88,9 +88,22 @@ def relative_absolute_error(predictions: Float64, labels: Float64) -> float:
     return float(np.abs(labels - predictions).sum() / np.abs(labels - labels.mean()).sum())
 
 
-def macro_rae(raes: Iterable[float]) -> float:
-    """Return the mean of the targets' RAEs over those that are defined, NaN if none is."""
-    defined = [rae for rae in raes if not np.isnan(rae)]
+def roc_auc(probabilities: Float64, labels: Float64) -> float:
+    """Return the ``roc_auc`` of `classification_figures` alone, without NaN in what comes in.
+
+    It is the share of pairs of both classes in the right order (Mann-Whitney's U).
+    """
+    positives = labels.sum()
+    pairs = positives * (len(labels) - positives)
+    if not pairs:
+        return np.nan
+    above = rankdata(probabilities)[labels == 1].sum() - positives * (positives + 1) / 2
+    return float(above / pairs)
+
+
+def mean_of_defined(figures: Iterable[float]) -> float:
+    """Return the mean of the targets' figures over those that are defined, NaN if none is."""
+    defined = [figure for figure in figures if not np.isnan(figure)]
     return float(np.mean(defined)) if defined else np.nan
 
 
@@ -145,16 +158,6 @@ def _constant(values: Float64) -> bool:
 
 
 # ----------------------------------------------------------------------------- classification
-
-
-def _roc_auc(probabilities: Float64, labels: Float64) -> float:
-    """Return the share of pairs of both classes in the right order (Mann-Whitney's U)."""
-    positives = labels.sum()
-    pairs = positives * (len(labels) - positives)
-    if not pairs:
-        return np.nan
-    above = rankdata(probabilities)[labels == 1].sum() - positives * (positives + 1) / 2
-    return float(above / pairs)
 
 
 def _prc_auc(probabilities: Float64, labels: Float64) -> float:

@@ -8,10 +8,14 @@ from scipy import stats
 from chemprop_hpo.hpo.evaluation.bootstrap import (
     Interval,
     bootstrapped,
-    macro_rae_interval,
+    macro_interval,
     paired_gain,
 )
-from chemprop_hpo.hpo.evaluation.figures import classification_figures, regression_figures
+from chemprop_hpo.hpo.evaluation.figures import (
+    classification_figures,
+    regression_figures,
+    relative_absolute_error,
+)
 
 NAN = np.nan
 
@@ -120,7 +124,9 @@ def test_a_thousand_resamples_of_a_thousand_rows_take_seconds_of_cpu_at_most():
 
 def test_the_macro_rae_of_one_target_is_its_rae():
     predictions, labels = noisy(70, 0.5)
-    macro = macro_rae_interval(predictions[:, None], labels[:, None], resamples=100)
+    macro = macro_interval(
+        relative_absolute_error, predictions[:, None], labels[:, None], resamples=100
+    )
     plain = bootstrapped(regression_figures, predictions, labels, resamples=100)
     assert macro == plain["rae"]
 
@@ -130,7 +136,7 @@ def test_the_macro_rae_is_the_mean_of_the_raes_of_labelled_rows():
     predictions, labels = (np.stack(pair, axis=1) for pair in zip(first, second, strict=True))
     labels[:30, 1] = NAN
     raes = [regression_figures(predictions[:, i], labels[:, i])["rae"] for i in range(2)]
-    macro = macro_rae_interval(predictions, labels)
+    macro = macro_interval(relative_absolute_error, predictions, labels)
     assert macro.value == pytest.approx(np.mean(raes))
     assert macro.low < macro.value < macro.high
 
@@ -138,8 +144,10 @@ def test_the_macro_rae_is_the_mean_of_the_raes_of_labelled_rows():
 def test_a_molecule_is_drawn_with_all_its_targets():
     # Twice the same target: drawn apart, their mean would vary less.
     predictions, labels = noisy(60, 0.5)
-    once = macro_rae_interval(predictions[:, None], labels[:, None])
-    twice = macro_rae_interval(np.stack([predictions] * 2, axis=1), np.stack([labels] * 2, axis=1))
+    once = macro_interval(relative_absolute_error, predictions[:, None], labels[:, None])
+    twice = macro_interval(
+        relative_absolute_error, np.stack([predictions] * 2, axis=1), np.stack([labels] * 2, axis=1)
+    )
     assert astuple(twice) == pytest.approx(astuple(once))
 
 
@@ -147,12 +155,14 @@ def test_a_target_without_a_rae_does_not_count():
     predictions, labels = noisy(40, 0.5)
     columns = np.stack([predictions, predictions, predictions], axis=1)
     others = np.stack([labels, np.full(40, NAN), np.ones(40)], axis=1)
-    alone = macro_rae_interval(predictions[:, None], labels[:, None])
-    assert macro_rae_interval(columns, others) == alone
+    alone = macro_interval(relative_absolute_error, predictions[:, None], labels[:, None])
+    assert macro_interval(relative_absolute_error, columns, others) == alone
 
 
 def test_without_a_target_that_has_a_rae_the_macro_rae_is_undefined():
-    assert np.isnan(astuple(macro_rae_interval(np.ones((5, 2)), np.ones((5, 2))))).all()
+    assert np.isnan(
+        astuple(macro_interval(relative_absolute_error, np.ones((5, 2)), np.ones((5, 2))))
+    ).all()
 
 
 @pytest.mark.parametrize(
@@ -161,7 +171,7 @@ def test_without_a_target_that_has_a_rae_the_macro_rae_is_undefined():
 )
 def test_macro_rae_refuses_shapes_that_are_not_rows_and_targets(predictions, labels):
     with pytest.raises(ValueError, match=r"not one \(n, t\)"):
-        macro_rae_interval(predictions, labels)
+        macro_interval(relative_absolute_error, predictions, labels)
 
 
 def test_a_better_second_prediction_gains_and_a_worse_one_loses_as_much():

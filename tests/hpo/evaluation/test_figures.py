@@ -11,7 +11,7 @@ from chemprop_hpo.hpo.chemistry.metrics import Yardstick, score
 from chemprop_hpo.hpo.chemistry.scaling import Scaling
 from chemprop_hpo.hpo.evaluation.figures import (
     classification_figures,
-    macro_rae,
+    mean_of_defined,
     regression_figures,
 )
 from chemprop_hpo.hpo.evaluation.labelled import labelled
@@ -160,10 +160,10 @@ def test_figures_agree_with_what_training_reports():
         assert figures[name] == pytest.approx(reported[f"val_{name}"])
 
 
-def test_macro_rae_is_the_mean_over_targets_that_have_one():
-    assert macro_rae([0.5, NAN, 0.7]) == pytest.approx(0.6)
-    assert np.isnan(macro_rae([NAN]))
-    assert np.isnan(macro_rae([]))
+def test_the_mean_is_over_targets_that_have_the_figure():
+    assert mean_of_defined([0.5, NAN, 0.7]) == pytest.approx(0.6)
+    assert np.isnan(mean_of_defined([NAN]))
+    assert np.isnan(mean_of_defined([]))
 
 
 def test_rows_without_label_or_prediction_are_left_out():

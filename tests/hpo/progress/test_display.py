@@ -114,7 +114,7 @@ def test_a_terminal_that_breaks_does_not_reach_the_sweep(
     display.tick()
     assert display.broken
     play(display, clock)
-    assert "the sweep goes on" in caplog.text
+    assert "the work goes on" in caplog.text
 
 
 def test_events_in_a_wrong_order_do_no_harm() -> None:
