@@ -94,6 +94,8 @@ class Interrupts:
     ----------
     farewell : str
         Written to stderr, after the reason, where the process ends without being told to.
+    what : str
+        What is under way, for the reason.
     ray_is_gone, end_ray : callable
         As in `chemprop_hpo.hpo.trial.ray_processes`.
     ray_patience_s : float
@@ -109,6 +111,7 @@ class Interrupts:
         self,
         farewell: str,
         *,
+        what: str = "the sweep",
         ray_is_gone: Callable[[], bool] = ray_is_gone,
         end_ray: Callable[[], None] = end_ray,
         ray_patience_s: float = RAY_PATIENCE_S,
@@ -118,6 +121,7 @@ class Interrupts:
         self.received: int | None = None
         """The first signal that came, or None."""
         self._farewell = farewell
+        self._what = what
         self._ray_is_gone = ray_is_gone
         self._end_ray = end_ray
         self._ray_patience_s = ray_patience_s
@@ -125,7 +129,7 @@ class Interrupts:
         self._patience_s = patience_s
         self._received_at = self._ray_gone_at = math.inf
         self._in_ray = self._in_order = False
-        self._last_words = LastWords(f"the sweep was killed; {farewell}")
+        self._last_words = LastWords(f"{what} was killed; {farewell}")
         self._handlers: dict[int, Any] = {}
         self._closed = threading.Event()
 
@@ -205,7 +209,7 @@ class Interrupts:
         if self._in_ray and self._in_order and waited > self._tune_patience_s:
             return "Ray did not stop"
         if waited > self._patience_s:
-            return f"the sweep did not end within {self._patience_s:g} s"
+            return f"{self._what} did not end within {self._patience_s:g} s"
         return None
 
     def _end_now(self, code: int, why: str) -> None:
