@@ -119,14 +119,14 @@ class Pool:
             num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial
         )
         self._arguments = (ray.put(molecules), folder, config.checkpoint_every_s, train)
-        self._size = size
+        self.size = size
         self._idle: list[Any] = []
         self._busy: dict[int, Any] = {}
         self._awaited: dict[Any, int] = {}
 
     def has_room(self) -> bool:
         """Whether another member can be taken."""
-        return len(self._busy) < self._size
+        return len(self._busy) < self.size
 
     def begin(self, member_id: int, job: MemberJob, reached: int) -> None:
         """Give a member to a worker that has none, or to a new one."""
