@@ -96,6 +96,26 @@ class Members:
             return read_members(db, study, [job.key for job in self.jobs])
 
 
+class Diary:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+        self.ticks = 0
+
+    def named(self, name: str) -> list[Any]:
+        """Return the events of one kind."""
+        return [event for event in self.events if type(event).__name__ == name]
+
+    def tick(self) -> None:
+        self.ticks += 1
+
+    def members_started(self, event: Any) -> None:
+        self.events.append(event)
+
+    member_started = member_epoch = member_ended = members_ended = members_started
+
+
 def diary_train(
     spec: TrainingSpec, fold: Any, on_epoch: Any, resume_from: Path | None = None
 ) -> EpochReport | None:
