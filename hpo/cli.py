@@ -18,6 +18,7 @@ from chemprop_hpo.configs.errors import ChempropHpoError, ConfigError, DataError
 from chemprop_hpo.configs.secrets import mask_url
 from chemprop_hpo.hpo.commands import (
     delete,
+    ensembles,
     predict,
     resume,
     schema,
@@ -48,6 +49,7 @@ Examples:
   chemprop-hpo sweep configs/sweeps/esol.yaml --dry-run
   chemprop-hpo sweep configs/sweeps/esol.yaml
   chemprop-hpo top-k
+  chemprop-hpo ensembles --top-k 3
 
 \b
 Exit codes: 0 done, 1 a failure, 2 something to put right on the command
@@ -61,6 +63,7 @@ app.command("sweep", help=sweep.HELP)(sweep.sweep)
 app.command("resume", help=resume.HELP)(resume.resume)
 app.command("top-k", help=top_k.HELP)(top_k.top_k)
 app.command("predict", help=predict.HELP)(predict.predict)
+app.command("ensembles", help=ensembles.HELP)(ensembles.ensembles)
 app.command("status", help=status.HELP)(status.status)
 app.command("studies", help=studies.HELP)(studies.studies)
 app.command("delete", help=delete.HELP)(delete.delete)
@@ -119,7 +122,7 @@ def _program(
 
 
 def _say_stopped(stop: Stopped, arguments: Sequence[str]) -> int:
-    again = "; the same command goes on" if arguments[0] in ("sweep", "resume") else ""
+    again = "; the same command goes on" if arguments[0] in ("sweep", "resume", "ensembles") else ""
     note(f"{stop}; nothing is left running{again}")
     return 128 + stop.number
 

@@ -83,15 +83,3 @@ def _say_ended(result: SweepResult, config: Mapping[str, Any], url: str) -> None
         say("the time budget is spent; what was finished is kept")
     for line in next_steps(result.study, url, config.get("num_samples", 100)):
         say(line)
-    if _wants_ensembles(config):
-        say(
-            "transfer_learning.enabled is set, but this version trains no ensembles yet; "
-            "the best configurations are shown by:"
-        )
-        top_k = str(config["transfer_learning"].get("top_k", 3))
-        say(f"  {command_on('top-k', result.study, url, '-k', top_k)}")
-
-
-def _wants_ensembles(config: Mapping[str, Any]) -> bool:
-    section = config.get("transfer_learning")
-    return isinstance(section, Mapping) and bool(section.get("enabled"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from chemprop_hpo.hpo.commands.options import (
 )
 from chemprop_hpo.hpo.commands.overrides import checked_overrides
 from chemprop_hpo.hpo.commands.watching import watched
+
+if TYPE_CHECKING:
+    from chemprop_hpo.configs.load import LoadedSweep
 
 HELP = """\
 Go on with a study: its unfinished trials from their last checkpoints, then new ones.
@@ -61,22 +64,24 @@ def resume(
 ) -> None:
     """Resume the study, and report as ``sweep`` does."""
     changes = checked_overrides(overrides)
-    study = _checked(study, storage, changes, num_samples, accept_changed_data)
+    loaded = _checked(study, storage, changes, num_samples, accept_changed_data)
     with watched(log_level) as display:
         from chemprop_hpo.hpo.sweep import resume_sweep
 
         hush_optuna()
         result = resume_sweep(
-            study,
+            loaded.config.study_name,
             storage,
             overrides=changes,
             num_samples=num_samples,
             accept_changed_data=accept_changed_data,
             observers=(display,),
         )
+    from chemprop_hpo.hpo.commands.ensembles import go_on_to_ensembles
     from chemprop_hpo.hpo.commands.outcome import report_outcome
 
     report_outcome(result, storage)
+    go_on_to_ensembles(result, loaded, log_level)
 
 
 def _checked(
@@ -85,8 +90,8 @@ def _checked(
     changes: list[str],
     num_samples: int | None,
     accept_changed_data: bool,
-) -> str:
-    """Return the study's name, once all is checked that can be before the long imports."""
+) -> LoadedSweep:
+    """Return the study's configuration, once all is checked that can be before long imports."""
     from chemprop_hpo.hpo.identity import check_study, manifest_of
     from chemprop_hpo.hpo.resuming import sweep_of_study
 
@@ -97,4 +102,4 @@ def _checked(
         )
     manifest = manifest_of(loaded.config)
     check_study(loaded, manifest, accept_changed_data=accept_changed_data)
-    return study
+    return loaded

@@ -89,9 +89,11 @@ def _run(loaded: LoadedSweep, log_level: LogLevel, accept_changed_data: bool) ->
 
         hush_optuna()
         result = start_sweep(loaded, accept_changed_data=accept_changed_data, observers=(display,))
+    from chemprop_hpo.hpo.commands.ensembles import go_on_to_ensembles
     from chemprop_hpo.hpo.commands.outcome import report_outcome
 
     report_outcome(result, loaded.config.study.storage)
+    go_on_to_ensembles(result, loaded, log_level)
 
 
 def _show_plan(loaded: LoadedSweep, log_level: LogLevel, accept_changed_data: bool) -> None:

@@ -1,0 +1,230 @@
+"""``ensembles``: train the best configurations on all folds, and combine the models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chemprop_hpo.configs.errors import UsageError
+from chemprop_hpo.hpo.commands.console import errors
+from chemprop_hpo.hpo.commands.ensembles_outcome import report_ensembles
+from chemprop_hpo.hpo.commands.logs import hush_optuna, show_log
+from chemprop_hpo.hpo.commands.opening import existing_database, existing_study, latest
+from chemprop_hpo.hpo.commands.options import (
+    DEFAULT_STORAGE,
+    AcceptChangedData,
+    Debug,
+    Level,
+    LogLevel,
+    Overrides,
+    StorageUrl,
+    StudyName,
+)
+from chemprop_hpo.hpo.commands.overrides import checked_overrides
+
+if TYPE_CHECKING:
+    from chemprop_hpo.configs.load import LoadedSweep
+    from chemprop_hpo.hpo.progress.members import MemberDisplay
+    from chemprop_hpo.hpo.sweep import SweepResult
+
+__all__ = ["HELP", "ensembles", "go_on_to_ensembles"]
+
+HELP = """\
+Turn the best configurations of a study into ensembles that predict.
+
+Each of the k best is trained on every split and fold. Every training row is then predicted by
+models that have not seen it; these predictions weigh the models, calibrate the intervals and
+give figures with confidence intervals. Test rows are scored at the very end. The folder holds a
+predictor for each configuration, `combined/` for all of them together, tables, and report.html.
+
+What was trained is kept: after Ctrl-C, or a kill, the same command goes on.
+
+\b
+--select says which configurations are taken:
+  best      those with the best values
+  stable    the lowest validation RMSE among those whose generalisation gap is
+            under promotion.max_generalisation_gap and whose val_r2 is close to
+            the best
+  diverse   the best values that are --min-distance apart
+
+\b
+Examples:
+  chemprop-hpo ensembles --top-k 3
+  chemprop-hpo ensembles --study esol --top-k 5 --select diverse -o models/esol
+  chemprop-hpo ensembles --top-k 3 --splits 0,1 --folds 0,1,2
+  chemprop-hpo ensembles --top-k 3 data.test_file=test.csv
+
+\b
+Exit codes: 0 finished, 1 failed, 2 something to put right, 130 or 143
+interrupted.
+"""
+
+
+MIN_DISTANCE = 0.15
+
+
+class Select(StrEnum):
+    """How configurations are chosen."""
+
+    BEST = "best"
+    STABLE = "stable"
+    DIVERSE = "diverse"
+
+
+TopK = Annotated[
+    int | None,
+    typer.Option(
+        "-k",
+        "--top-k",
+        min=1,
+        metavar="K",
+        help="How many configurations; by default transfer_learning.top_k, which is 3 if not set.",
+    ),
+]
+Rule = Annotated[
+    Select, typer.Option("--select", case_sensitive=False, help="Which configurations.")
+]
+Splits = Annotated[
+    str | None,
+    typer.Option("--splits", metavar="N,N", help="Train on these splits only, as in 0,1."),
+]
+Folds = Annotated[
+    str | None,
+    typer.Option("--folds", metavar="N,N", help="Train on these folds only, as in 0,1,2."),
+]
+MinDistance = Annotated[
+    float,
+    typer.Option(
+        "--min-distance",
+        min=0.0,
+        max=1.0,
+        help="For --select diverse: least mean difference of the hyperparameters, 0 to 1.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--output", metavar="DIR", help="Write there; by default ensembles in the study's."
+    ),
+]
+
+
+def ensembles(
+    overrides: Overrides = None,
+    top_k: TopK = None,
+    select: Rule = Select.BEST,
+    splits: Splits = None,
+    folds: Folds = None,
+    min_distance: MinDistance = MIN_DISTANCE,
+    output: Output = None,
+    study: StudyName = None,
+    storage: StorageUrl = DEFAULT_STORAGE,
+    accept_changed_data: AcceptChangedData = False,
+    log_level: Level = LogLevel.INFO,
+    debug: Debug = False,
+) -> None:
+    """Load the study's configuration, train, and say what came of it."""
+    changes = checked_overrides(overrides)
+    chosen = _numbers("--splits", splits), _numbers("--folds", folds)
+    loaded = _loaded(study, storage, changes, accept_changed_data)
+    k = top_k or loaded.config.transfer_learning.top_k
+    _require_trials(loaded, k)
+    wish = Wish(k, select, min_distance, *chosen, output)
+    _train(loaded, wish, log_level, accept_changed_data=accept_changed_data)
+
+
+def go_on_to_ensembles(result: SweepResult, loaded: LoadedSweep, log_level: LogLevel) -> None:
+    """Train the ensembles that ``transfer_learning`` asks for, once a sweep is finished.
+
+    Parameters
+    ----------
+    result : SweepResult
+        How the sweep ended.
+    loaded : LoadedSweep
+        Its configuration.
+    log_level : LogLevel
+        How much is told.
+    """
+    wanted = loaded.config.transfer_learning
+    if not wanted.enabled or result.reason != "finished":
+        return
+    _require_trials(loaded, wanted.top_k)
+    # Changed data were accepted for the sweep, or there are none.
+    _train(loaded, Wish(wanted.top_k), log_level, accept_changed_data=True)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for, before anything slow is imported."""
+
+    top_k: int
+    rule: Select = Select.BEST
+    min_distance: float = MIN_DISTANCE
+    splits: tuple[int, ...] | None = None
+    folds: tuple[int, ...] | None = None
+    output: Path | None = None
+
+
+def _train(
+    loaded: LoadedSweep, wish: Wish, log_level: LogLevel, *, accept_changed_data: bool
+) -> None:
+    with _shown(log_level) as display:
+        from chemprop_hpo.hpo.ensembles.choosing import Choice
+        from chemprop_hpo.hpo.ensembles.plan import Request
+        from chemprop_hpo.hpo.ensembles.run import make_ensembles
+
+        hush_optuna()
+        choice = Choice(wish.top_k, wish.rule.value, wish.min_distance)
+        request = Request(choice, wish.splits, wish.folds, wish.output)
+        result = make_ensembles(
+            loaded, request, accept_changed_data=accept_changed_data, observers=(display,)
+        )
+    report_ensembles(result)
+
+
+@contextmanager
+def _shown(level: LogLevel) -> Iterator[MemberDisplay]:
+    from chemprop_hpo.hpo.progress.members import MemberDisplay
+
+    console = errors()
+    show_log(level.value, console)
+    with MemberDisplay(console, quiet=level is LogLevel.WARNING) as display:
+        yield display
+
+
+def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+    """Read ``0,1,2``, in any order, each once."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise UsageError(f"{option} {text}: must be numbers with commas between, as in 0,1,2")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _loaded(
+    study: str | None, storage: str, changes: list[str], accept_changed_data: bool
+) -> LoadedSweep:
+    """Return the study's configuration, once all is checked that can be before long imports."""
+    from chemprop_hpo.hpo.identity import check_study, manifest_of
+    from chemprop_hpo.hpo.resuming import sweep_of_study
+
+    with existing_database(storage) as database:
+        study = study or latest(database)
+        loaded = sweep_of_study(database, study, storage, overrides=changes)
+    manifest = manifest_of(loaded.config)
+    check_study(loaded, manifest, accept_changed_data=accept_changed_data)
+    return loaded
+
+
+def _require_trials(loaded: LoadedSweep, k: int) -> None:
+    from chemprop_hpo.storage.trials import best_trials
+
+    with existing_study(loaded.config.study_name, loaded.config.study.storage) as opened:
+        best_trials(opened.study, k, distinct=True)

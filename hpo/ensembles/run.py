@@ -1,0 +1,147 @@
+"""Make ensembles out of a study: choose, train, combine, calibrate, judge and write."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from chemprop_hpo.configs.load import LoadedSweep
+from chemprop_hpo.configs.schema import SweepConfig
+from chemprop_hpo.hpo.chemistry.molecule_set import featurise_folds
+from chemprop_hpo.hpo.ensembles.contenders import contenders
+from chemprop_hpo.hpo.ensembles.content import Findings, report_content
+from chemprop_hpo.hpo.ensembles.events import MemberObserver
+from chemprop_hpo.hpo.ensembles.held_out import predict_held_out
+from chemprop_hpo.hpo.ensembles.jobs import features_of
+from chemprop_hpo.hpo.ensembles.notes import notes_on, warnings_on
+from chemprop_hpo.hpo.ensembles.out_of_fold import OutOfFold
+from chemprop_hpo.hpo.ensembles.output import check_output
+from chemprop_hpo.hpo.ensembles.plan import EnsemblePlan, Request, plan_ensembles
+from chemprop_hpo.hpo.ensembles.predictors import Workshop
+from chemprop_hpo.hpo.ensembles.selection import Decision
+from chemprop_hpo.hpo.ensembles.trained import Trained, gather
+from chemprop_hpo.hpo.ensembles.training import train_members
+from chemprop_hpo.hpo.ensembles.writing import record_of_ensembles, write_all
+from chemprop_hpo.hpo.identity import check_study, manifest_of, study_folder
+from chemprop_hpo.hpo.report.content import ReportContent
+from chemprop_hpo.storage.database import open_database
+from chemprop_hpo.storage.ensembles import add_ensemble
+from chemprop_hpo.storage.member_records import MemberRecord
+from chemprop_hpo.storage.studies import open_study
+
+__all__ = ["EnsembleResult", "make_ensembles"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class EnsembleResult:
+    """What came of it.
+
+    Attributes
+    ----------
+    study : str
+    folder : Path
+        Where the predictors and the report are.
+    decisions : list of Decision
+    content : ReportContent
+        All figures.
+    failed : list of MemberRecord
+        Members that could not be trained.
+    """
+
+    study: str
+    folder: Path
+    decisions: list[Decision]
+    content: ReportContent
+    failed: list[MemberRecord]
+
+
+def make_ensembles(
+    loaded: LoadedSweep,
+    request: Request,
+    *,
+    accept_changed_data: bool = False,
+    observers: Sequence[MemberObserver] = (),
+) -> EnsembleResult:
+    """Train ensembles of a study's best configurations, and write predictors and a report.
+
+    Members that were trained before are not trained again, so that the same call goes on where
+    an earlier one was ended.
+
+    Parameters
+    ----------
+    loaded : LoadedSweep
+        The study's configuration, as it is here.
+    request : Request
+        Which configurations, on which folds, and where to.
+    accept_changed_data : bool
+        Train although data files are not those of the study.
+    observers : sequence of MemberObserver
+        Told what happens.
+
+    Raises
+    ------
+    UsageError, DataError, ResourceError, StorageError, StudyMismatchError
+        Before anything is trained.
+    SweepFailedError
+        If no member of a configuration could be trained, or the cluster went away.
+    """
+    config = loaded.config
+    with ExitStack() as stack:
+        check_study(loaded, manifest_of(config), accept_changed_data=accept_changed_data)
+        db = stack.enter_context(open_database(config.study.storage, create=False))
+        study = open_study(db, config.study_name)
+        home = study_folder(config, db)
+        folder = (request.output or home / "ensembles").absolute()
+        check_output(folder, config.study_name)
+        plan = plan_ensembles(study, config, request)
+        _say(plan)
+        molecules = featurise_folds(plan.folds, config, *features_of(plan.jobs))
+        records = train_members(db, study, config, home, plan.jobs, molecules, observers=observers)
+        trained, held_out = gather(plan, home, molecules, records)
+        findings = _find(config, plan, records, trained, held_out)
+        log.info("judging the ensembles and drawing the report")
+        content = report_content(config, db.masked_url, findings)
+        workshop = Workshop(config, plan.decisions, trained, plan.rows.canonical, plan.data)
+        write_all(folder, config, workshop, findings, content)
+        add_ensemble(db, study, str(folder), record_of_ensembles(content))
+    failed = [record for record in records if record.state != "complete"]
+    return EnsembleResult(config.study_name, folder, plan.decisions, content, failed)
+
+
+def _find(
+    config: SweepConfig,
+    plan: EnsemblePlan,
+    records: Sequence[MemberRecord],
+    trained: Sequence[Trained],
+    held_out: OutOfFold,
+) -> Findings:
+    keys = [member.key for member in trained]
+    classification = config.task == "classification"
+    found, weighting = contenders(held_out, keys, classification=classification, seed=config.seed)
+    # Only now, when nothing is chosen any more.
+    test = None if plan.test is None else predict_held_out(plan.test, trained, plan.rows)
+    return Findings(
+        decisions=plan.decisions,
+        members=[(plan.ranks[record.key.trial], record) for record in records],
+        held_out=held_out,
+        test=test,
+        contenders=found,
+        weighting=weighting,
+        notes=(*plan.notes, *notes_on(config, held_out, test)),
+        warnings=(*plan.warnings, *warnings_on(config, held_out, found)),
+    )
+
+
+def _say(plan: EnsemblePlan) -> None:
+    for decision in plan.decisions:
+        what = f"rank {decision.rank}" if decision.taken else "passed over"
+        log.info("trial %d: %s (%s)", decision.trial.number, what, decision.reason)
+    for line in plan.notes:
+        log.info(line)
+    for line in plan.warnings:
+        log.warning(line)

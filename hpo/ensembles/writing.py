@@ -1,0 +1,112 @@
+"""Write all that ensembles leave behind: predictors, tables, the report."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from chemprop_hpo.configs.schema import SweepConfig
+from chemprop_hpo.hpo.ensembles.contenders import SINGLE_BEST
+from chemprop_hpo.hpo.ensembles.content import Findings
+from chemprop_hpo.hpo.ensembles.output import (
+    COMBINED_FOLDER,
+    rank_folder,
+    remove_other_ranks,
+)
+from chemprop_hpo.hpo.ensembles.predictors import Workshop
+from chemprop_hpo.hpo.ensembles.tables import (
+    figures_table,
+    out_of_fold_table,
+    test_table,
+    write_csv,
+)
+from chemprop_hpo.hpo.predictor import load_ensemble
+from chemprop_hpo.hpo.predictor.streaming import predict_file
+from chemprop_hpo.hpo.report.content import ReportContent
+from chemprop_hpo.hpo.report.html import write_report
+
+__all__ = ["record_of_ensembles", "write_all"]
+
+
+def write_all(
+    folder: Path,
+    config: SweepConfig,
+    workshop: Workshop,
+    findings: Findings,
+    content: ReportContent,
+) -> None:
+    """Write predictors, tables and the report; what stood there of an earlier call gives way.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it is missing.
+    config : SweepConfig
+    workshop : Workshop
+        Writes the predictors.
+    findings : Findings
+    content : ReportContent
+        What was made of them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scored = _test_scored(config, findings)
+    voiced = [one for one in findings.contenders if one.name != SINGLE_BEST]
+    for rank, one in enumerate(voiced[:-1], start=1):
+        workshop.write(folder / rank_folder(rank), one, scored)
+    workshop.write(folder / COMBINED_FOLDER, voiced[-1], scored)
+    remove_other_ranks(folder, len(voiced) - 1)
+    write_csv(
+        out_of_fold_table(config, findings.held_out, findings.contenders),
+        folder / "out_of_fold.csv",
+    )
+    if findings.test is not None:
+        table = test_table(config, findings.test, findings.contenders)
+        write_csv(table, folder / "test_predictions.csv")
+    if config.data.blind_file is not None:
+        ensemble = load_ensemble(folder / COMBINED_FOLDER)
+        output = folder / "blind_predictions.csv"
+        predict_file(ensemble, config.data.blind_file, output, force=True)
+    write_csv(figures_table(content), folder / "figures.csv")
+    write_report(content, folder)
+
+
+def record_of_ensembles(content: ReportContent) -> dict[str, Any]:
+    """Return what the database is to remember of finished ensembles: choices and main figures."""
+    return {
+        "trials": {str(d.rank): d.trial for d in content.decisions if d.rank is not None},
+        "members": len(content.members),
+        "failed": sum(member.error is not None for member in content.members),
+        "used": {
+            target.name: one.used
+            for target, one in zip(content.targets, content.combinations, strict=False)
+        },
+        "figures": {one.name: _figures(content, one.name) for one in content.ensembles},
+    }
+
+
+def _test_scored(config: SweepConfig, findings: Findings) -> dict[str, Any] | None:
+    if findings.test is None:
+        return None
+    table = findings.test.table
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "file": table.path.name,
+        "rows": len(table),
+        "after": "the configurations were fixed and all members trained",
+    }
+
+
+def _figures(content: ReportContent, name: str) -> dict[str, dict[str, float]]:
+    ensemble = next(one for one in content.ensembles if one.name == name)
+    found: dict[str, dict[str, float]] = {}
+    for target, judged in zip(content.targets, ensemble.targets, strict=True):
+        for part, of_part in (("out_of_fold", judged.out_of_fold), ("test", judged.test)):
+            if of_part is not None:
+                found[f"{target.name}/{part}"] = {
+                    figure: interval.value
+                    for figure, interval in of_part.figures.items()
+                    if math.isfinite(interval.value)
+                }
+    return found
