@@ -170,7 +170,7 @@ def in_lines(text: str, inches: float, lines: int = 2) -> str:
 def _break(text: str, inches: float) -> int:
     cut = _fitting(text, inches)
     space = text.rfind(" ", 0, cut + 1)
-    return cut if cut == len(text) or space <= cut // 2 else space
+    return cut if cut == len(text) or space <= cut // 3 else space
 
 
 def _fitting(text: str, inches: float) -> int:

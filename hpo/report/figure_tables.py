@@ -126,13 +126,14 @@ def _overview_caption(content: ReportContent) -> str:
     if len(content.targets) > 1:
         return (
             f"{macro_title(content.task)}, with 95 % bootstrap intervals; the best in bold. Last "
-            f"column: in how many targets an ensemble is better or worse than {first} beyond "
-            f"doubt ({part}, paired), and in how many that stays open."
+            f"column: in how many targets an ensemble is clearly better or worse than {first}, and "
+            f"in how many that stays open. Clearly: the 95 % interval of the gain ({part}, paired "
+            "over the same rows) does not hold zero."
         )
     return (
         f"With 95 % bootstrap intervals; the best in bold. Gain: by how much the error is lower "
-        f"than that of {first} on the same rows ({part}, paired); an interval above zero is a "
-        "gain beyond doubt."
+        f"than that of {first} on the same rows ({part}, paired); where the "
+        "interval lies above zero, the gain is clear."
     )
 
 

@@ -16,6 +16,7 @@ from chemprop_hpo.hpo.report.drawing import (
     Picture,
     Style,
     finished,
+    in_lines,
     name_figure,
     panels,
 )
@@ -83,8 +84,8 @@ def _draw_frame(axis: Axes, limits: tuple[float, float], target: Target) -> None
     axis.set(xlim=limits, ylim=limits)
     for side in (axis.xaxis, axis.yaxis):
         mark_original_units(side, target.transform, *limits)
-    axis.set_xlabel(measured_in("Predicted", target))
-    axis.set_ylabel(measured_in("Observed", target))
+    axis.set_xlabel(in_lines(measured_in("Predicted", target), 2.9))
+    axis.set_ylabel(in_lines(measured_in("Observed", target), 2.9))
 
 
 def _draw_band(axis: Axes, mean: Float64, half: Float64) -> None:

@@ -57,7 +57,8 @@ def _draw(axis: Axes, similarity: Float64, errors: Float64, target: Target) -> b
     axis.scatter(similarity, errors, color=TEST, zorder=2, **style)
     binned = _draw_typical_error(axis, similarity, errors)
     unit = error_unit(target)
-    axis.set(xlim=(-0.02, 1.02), ylabel="Predicted − observed" + (f"\n({unit})" if unit else ""))
+    unit = in_lines(f"({unit})", 2.0) if unit else ""
+    axis.set(xlim=(-0.02, 1.02), ylabel=f"Predicted − observed\n{unit}".rstrip())
     axis.set_xlabel("Tanimoto similarity to the nearest training molecule")
     axis.yaxis.set_major_locator(MaxNLocator(5))
     largest = float(np.abs(errors).max()) * 1.08 or 1.0

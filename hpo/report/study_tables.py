@@ -101,7 +101,7 @@ def _weights_caption(content: ReportContent) -> str:
     loss = "RMSE" if content.task == "regression" else "log loss"
     return (
         "How much each unit counts; a unit is the members of one rank and split, which share its "
-        "weight. Greedy selection is used only where it beats the plain mean beyond doubt: where "
+        "weight. Greedy selection is used only where it clearly beats the plain mean: where "
         f"the 95 % interval of its gain ({loss}, out of fold, on rows that it was not chosen on) "
         "lies above zero."
     )

@@ -84,8 +84,8 @@ def _gain(content: ReportContent, gains: Sequence[Gains]) -> str:
     loss = "RMSE" if content.task == "regression" else "log loss"
     size = f"{loss}, paired over the same rows, of {value} {ends}".rstrip()
     ways = {
-        "better": f"It is better than {first} beyond doubt: a gain in {size}.",
-        "worse": f"It is worse than {first} beyond doubt: a gain in {size}.",
+        "better": f"It is clearly better than {first}: a gain in {size}.",
+        "worse": f"It is clearly worse than {first}: a gain in {size}.",
         "open": f"Whether it is better than {first} stays open: a gain in {size}.",
     }
     return ways[verdict(gain)]
@@ -95,8 +95,8 @@ def _by_target(content: ReportContent, gains: Sequence[Gains]) -> str:
     verdicts = [verdict(of_target[-1]) for of_target in gains]
     better, worse, undecided = (verdicts.count(v) for v in ("better", "worse", "open"))
     return (
-        f"Target by target it is better than {content.ensembles[0].name} beyond doubt in {better} "
-        f"of {len(gains)}, worse in {worse}, and in {undecided} that stays open."
+        f"Target by target it is clearly better than {content.ensembles[0].name} in {better} of "
+        f"{len(gains)} and clearly worse in {worse}; in {undecided} that stays open."
     )
 
 

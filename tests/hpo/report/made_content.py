@@ -161,10 +161,12 @@ def _regression(
 def _regression_figures(labels: Float64, mean: Float64) -> dict[str, Interval]:
     n = len(labels)
     rmse, mae = float(np.sqrt(np.mean((labels - mean) ** 2))), float(np.abs(labels - mean).mean())
+    figures = {"rmse": interval(rmse, rmse / np.sqrt(n)), "mae": interval(mae, mae / np.sqrt(n))}
+    if n < 3:
+        return figures
     r = float(np.corrcoef(labels, mean)[0, 1])
     r2 = 1 - rmse**2 / float(labels.var())
     shares = {"r2": r2, "pearson": r, "spearman": r * 0.98, "kendall": r * 0.8}
-    figures = {"rmse": interval(rmse, rmse / np.sqrt(n)), "mae": interval(mae, mae / np.sqrt(n))}
     figures |= {name: interval(x, 2 * (1.05 - x) / np.sqrt(n)) for name, x in shares.items()}
     return figures | {"rae": interval(mae / float(labels.std()), 0.7 / np.sqrt(n))}
 
