@@ -235,9 +235,9 @@ def _advice(found: list[str]) -> str:
     if all(line.startswith("data ") for line in found):
         return (
             "put that right, go on with the data as they are now with --accept-changed-data, "
-            "or begin a new study with --study NAME"
+            "or begin a new one: chemprop-hpo sweep FILE --study NAME"
         )
-    return "put that right, or begin a new study with --study NAME"
+    return "put that right, or begin a new one: chemprop-hpo sweep FILE --study NAME"
 
 
 def _refuse_live(db: Database, study: optuna.Study) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from chemprop_hpo.configs.errors import UnknownStudyError
 from chemprop_hpo.storage.database import Database
 from chemprop_hpo.storage.records import StudyRecord, is_newer, record_of
-from chemprop_hpo.storage.tables import drivers, optuna_trials, pending
+from chemprop_hpo.storage.tables import continuations, drivers, optuna_trials, pending
 
 __all__ = ["StudySummary", "latest_study", "list_studies"]
 
@@ -30,7 +30,8 @@ class StudySummary:
     metric: str | None = None
     mode: str | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
-    """Trials by the name of their state; states without a trial are left out."""
+    """Trials by the name of their state; states without a trial are left out. One that another
+    goes on with is not among the failed ones: the two are one piece of work."""
     best: float | None = None
     num_samples: int | None = None
     last_active: datetime | None = None
@@ -69,6 +70,11 @@ class _Activity:
     counts: dict[str, int] = field(default_factory=dict)
     last: datetime | None = None
 
+    def handed_on(self, count: int) -> None:
+        failed = self.counts.pop("FAIL", 0) - count
+        if failed > 0:
+            self.counts["FAIL"] = failed
+
     def saw(self, moment: datetime | None) -> None:
         if moment is not None and (self.last is None or moment > self.last):
             self.last = moment
@@ -78,6 +84,7 @@ def _read_activity(db: Database) -> dict[int, _Activity]:
     trials = optuna_trials.c
     moment = func.max(func.coalesce(trials.datetime_complete, trials.datetime_start))
     by_state = select(trials.study_id, trials.state, func.count(), moment)
+    handed_on = select(continuations.c.study_id, func.count(continuations.c.continued_by))
     beats = select(drivers.c.study_id, func.max(drivers.c.beat_at)).group_by(drivers.c.study_id)
     found: dict[int, _Activity] = defaultdict(_Activity)
     with db.engine.connect() as connection:
@@ -85,6 +92,8 @@ def _read_activity(db: Database) -> dict[int, _Activity]:
         for study_id, state, count, last in connection.execute(grouped):
             found[study_id].counts[state] = count
             found[study_id].saw(None if last is None else last.replace(tzinfo=UTC))
+        for study_id, count in connection.execute(handed_on.group_by(continuations.c.study_id)):
+            found[study_id].handed_on(count)
         for study_id, beat in connection.execute(beats):
             found[study_id].saw(datetime.fromtimestamp(beat, UTC))
     return found

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from chemprop_hpo.configs.errors import (
     StorageError,
@@ -13,6 +14,7 @@ from chemprop_hpo.configs.errors import (
     UnknownStudyError,
 )
 from chemprop_hpo.storage.database import Database
+from chemprop_hpo.storage.ownership import Driver, continue_trial
 from chemprop_hpo.storage.studies import (
     delete_study,
     latest_study,
@@ -100,6 +102,18 @@ def test_list_tells_counts_and_best_value_without_loading_trials(
     assert summary.created is not None
     assert summary.last_active is not None
     assert abs(summary.last_active.timestamp() - db.now()) < 30
+
+
+def test_a_trial_that_another_goes_on_with_is_not_listed_as_failed(
+    db: Database, study: optuna.Study, driver: Driver
+) -> None:
+    study.ask()
+    continue_trial(db, study, study.trials[0], driver.id, "interrupted")
+    (summary,) = list_studies(db)
+    assert summary.counts == {"WAITING": 1}
+    db.storage.set_trial_state_values(study.ask()._trial_id, TrialState.FAIL)
+    (summary,) = list_studies(db)
+    assert summary.counts == {"FAIL": 1}
 
 
 def test_the_latest_study_is_the_one_in_which_something_happened_last(

@@ -13,7 +13,8 @@ import optuna
 import pytest
 from sqlalchemy import insert, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, PendingRollbackError
+from sqlalchemy.orm import Session
 
 from chemprop_hpo.storage import locations, tables
 from chemprop_hpo.storage.database import Database, open_database
@@ -126,6 +127,19 @@ def test_a_connection_that_breaks_in_use_is_an_outage(server: OwnServer) -> None
         connection.execute(text("SELECT 1"))
         server.stop()
         assert is_outage(caught(lambda: connection.execute(text("SELECT 1"))))
+
+
+def test_a_session_that_is_used_on_after_its_connection_broke_is_an_outage(
+    server: OwnServer,
+) -> None:
+    """As Optuna does in the midst of a longer read."""
+    with open_database(server.url) as db, Session(db.engine) as session:
+        session.execute(text("SELECT 1"))
+        server.stop()
+        caught(lambda: session.execute(text("SELECT 1")))
+        error = caught(lambda: session.execute(text("SELECT 1")))
+        assert isinstance(error, PendingRollbackError)
+        assert is_outage(error)
 
 
 def test_a_server_that_is_shutting_down_is_an_outage(server: OwnServer) -> None:
