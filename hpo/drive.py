@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from chemprop_hpo.hpo.trial.training_thread import Train
 from chemprop_hpo.hpo.trial.tuning import tune_trials
 from chemprop_hpo.hpo.trial.weights import keep_only
 from chemprop_hpo.storage.database import Database
-from chemprop_hpo.storage.outages import is_full, is_outage
+from chemprop_hpo.storage.outages import is_full, is_outage, unless_away
 from chemprop_hpo.storage.ownership import BEAT_EVERY_S, Driver, StopReason, continue_trial
 from chemprop_hpo.storage.pulse import Pulse
 from chemprop_hpo.storage.studies import Study, read_record
@@ -143,7 +142,7 @@ class Drive:
             with Pulse(driver, self.study) as pulse:
                 reason = _Flights(self, driver, pulse).fly(fold)
         finally:
-            with _unless_away():
+            with unless_away():
                 driver.leave()
         result = self._patiently(lambda: self._result(reason))
         self.tidy()
@@ -208,7 +207,7 @@ class Drive:
         """Tell the audience that the sweep has ended."""
         best: TrialRecord | None = None
         found: Mapping[str, int] = {}
-        with _unless_away():
+        with unless_away():
             best, found = self.best(), counts(self.study)
         number, value = (best.number, best.value) if best else (None, None)
         event = SweepEnded(reason, found, number, value)
@@ -222,7 +221,7 @@ class Drive:
     def tidy(self) -> None:
         """Remove files that no trial needs; a later call does it if the database is away."""
         top_k = self.config.transfer_learning.top_k
-        with _unless_away():
+        with unless_away():
             keep_only(self.folder, lambda: folders_in_use(self.study, top_k))
 
     def _result(self, reason: str) -> SweepResult:
@@ -339,7 +338,7 @@ class _Flights:
         Where the database is away it is left running there, for resume to find.
         """
         why: StopReason = "time_budget" if reason == "time_budget" else "interrupted"
-        with _unless_away():
+        with unless_away():
             if self.book.writer.flush():
                 for flight in list(self.book.flights.values()):
                     self._hand_over(flight, why)
@@ -360,14 +359,3 @@ def _how_to_resume(db: Database, study: Study) -> str:
     name = shlex.quote(study.study_name)
     command = f"chemprop-hpo resume --study {name} --storage {shlex.quote(url)}"
     return f"finished trials are kept; resume with: {command}"
-
-
-@contextmanager
-def _unless_away() -> Iterator[None]:
-    """Leave a step out where the database is away or full; what is stored stays right."""
-    try:
-        yield
-    except Exception as error:
-        if not (is_outage(error) or is_full(error)):
-            raise
-        log.debug("left out, since the database is away: %s", error)

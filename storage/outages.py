@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import logging
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-__all__ = ["is_full", "is_outage"]
+__all__ = ["is_full", "is_outage", "unless_away"]
+
+log = logging.getLogger(__name__)
 
 _SQLITE_AWAY = {
     sqlite3.SQLITE_BUSY,
@@ -57,6 +61,17 @@ def is_full(error: BaseException) -> bool:
         As for `is_outage`, or an ``OSError``.
     """
     return any(_says_full(cause) for cause in _causes(error))
+
+
+@contextmanager
+def unless_away() -> Iterator[None]:
+    """Leave a step out where the database is away or full; what is stored stays right."""
+    try:
+        yield
+    except Exception as error:
+        if not (is_outage(error) or is_full(error)):
+            raise
+        log.debug("left out, since the database is away: %s", error)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +14,7 @@ from chemprop_hpo.storage.members import MemberRecord, read_members
 from chemprop_hpo.storage.outages import is_full, is_outage
 from chemprop_hpo.storage.studies import Study
 
-__all__ = ["Assignment", "TrainingInterruptedError", "unless_away"]
-
-log = logging.getLogger(__name__)
+__all__ = ["Assignment", "TrainingInterruptedError"]
 
 
 class TrainingInterruptedError(SweepFailedError):
@@ -72,14 +68,3 @@ class Assignment:
         if is_outage(error):
             return self.failed(f"{self.db.masked_url} is away")
         raise error
-
-
-@contextmanager
-def unless_away() -> Iterator[None]:
-    """Leave a step out where the database is away or full; what is stored stays right."""
-    try:
-        yield
-    except Exception as error:
-        if not (is_outage(error) or is_full(error)):
-            raise
-        log.debug("left out, since the database is away: %s", error)

@@ -9,7 +9,6 @@ from chemprop_hpo.configs.errors import ChempropHpoError, SweepFailedError
 from chemprop_hpo.hpo.ensembles.assignment import (
     Assignment,
     TrainingInterruptedError,
-    unless_away,
 )
 from chemprop_hpo.hpo.ensembles.book import MemberBook, MemberFlight
 from chemprop_hpo.hpo.ensembles.events import MemberAudience, MembersEnded, MembersStarted
@@ -18,6 +17,7 @@ from chemprop_hpo.hpo.ensembles.pool import Death, Pool
 from chemprop_hpo.hpo.search.reports import TrialReport
 from chemprop_hpo.hpo.trial.interrupts import Interrupts, RayIsGone
 from chemprop_hpo.storage.members import MemberKey, claim_member
+from chemprop_hpo.storage.outages import unless_away
 from chemprop_hpo.storage.ownership import BEAT_EVERY_S, Driver
 from chemprop_hpo.storage.pulse import Pulse
 

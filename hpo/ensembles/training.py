@@ -13,7 +13,6 @@ from chemprop_hpo.hpo.chemistry.training import train
 from chemprop_hpo.hpo.ensembles.assignment import (
     Assignment,
     TrainingInterruptedError,
-    unless_away,
 )
 from chemprop_hpo.hpo.ensembles.crew import Crew
 from chemprop_hpo.hpo.ensembles.events import MemberAudience, MemberObserver
@@ -31,7 +30,7 @@ from chemprop_hpo.storage.members import (
     read_members,
     restart_member,
 )
-from chemprop_hpo.storage.outages import is_outage
+from chemprop_hpo.storage.outages import is_outage, unless_away
 from chemprop_hpo.storage.ownership import Driver
 from chemprop_hpo.storage.pulse import Pulse
 from chemprop_hpo.storage.studies import Study
