@@ -90,7 +90,8 @@ def _tried(
     try:
         return compute(molecule)
     except Exception as error:  # featurisers are many, and each fails in its own way
-        errors[i] = str(error).removeprefix(": ").split(_ADVICE)[0] or type(error).__name__
+        reason = " ".join(str(error).removeprefix(": ").split(_ADVICE)[0].split())
+        errors[i] = reason or type(error).__name__
         return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 from rdkit import Chem
 from rdkit.Chem import Mol
 from rdkit.rdBase import BlockLogs
@@ -28,17 +29,19 @@ def read_smiles(smiles: Sequence[object]) -> list[ReadMolecule]:
     Parameters
     ----------
     smiles : sequence
-        Anything but text is an error of its own row; None and NaN are missing.
+        Anything but text is an error of its own row; None, NaN and NA are missing.
     """
     with BlockLogs():  # RDKit would print several lines for each
         return [_read(text) for text in smiles]
 
 
 def _read(text: object) -> ReadMolecule:
-    if text is None or text != text:  # NaN is what pandas reads from an empty cell
-        return ReadMolecule(None, EMPTY)
     if not isinstance(text, str):
-        return ReadMolecule(None, f"a SMILES is text, not {type(text).__name__}")
+        # NaN and its like are what pandas reads from an empty cell; of a list isna gives a list.
+        missing = pd.isna(text) is True  # type: ignore[call-overload]  # any object may be asked
+        return ReadMolecule(
+            None, EMPTY if missing else f"a SMILES is text, not {type(text).__name__}"
+        )
     text = text.strip()
     if not text:
         return ReadMolecule(None, EMPTY)
@@ -52,7 +55,7 @@ def _parse(text: str) -> ReadMolecule:
     try:
         molecule = _mol(text)
     except (UnicodeError, ValueError, RuntimeError) as error:
-        return ReadMolecule(None, f"RDKit cannot read this SMILES ({error})")
+        return ReadMolecule(None, f"RDKit cannot read this SMILES ({' '.join(str(error).split())})")
     if molecule is None:
         return ReadMolecule(None, _reason(text))
     if not molecule.GetNumAtoms():

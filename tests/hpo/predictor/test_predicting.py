@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from chemprop.data import MoleculeDatapoint, MoleculeDataset, build_dataloader
 from chemprop.models import load_model as load_stock_model
 from rdkit import Chem
@@ -103,20 +104,34 @@ def test_columns_are_as_promised(ensemble):
 
 
 def test_bad_molecules_get_a_reason_and_the_others_are_not_touched(ensemble):
-    bad = ["nonsense", "", None, float("nan"), 7, "C(C)(C)(C)(C)C", "CCO\nCCN", "C\udcb5"]
-    predicted = ensemble.predict([*bad[:4], *MOLECULES, *bad[4:]])
-    assert predicted["valid"].tolist() == [False] * 4 + [True] * 5 + [False] * 4
+    bad = [
+        "nonsense",
+        "",
+        None,
+        float("nan"),
+        pd.NA,
+        ["C"],
+        "C(C)(C)(C)(C)C",
+        "CCO\nCCN",
+        "C\udcb5",
+    ]
+    predicted = ensemble.predict([*bad[:5], *MOLECULES, *bad[5:]])
+    assert predicted["valid"].tolist() == [False] * 5 + [True] * 5 + [False] * 4
     alone = ensemble.predict(MOLECULES)
     pd.testing.assert_frame_equal(predicted[predicted.valid].reset_index(drop=True), alone)
     errors = predicted["error"].tolist()
     assert errors[0] == "not a valid SMILES"
-    assert errors[1] == errors[2] == errors[3] == "there is no SMILES"
-    assert errors[9] == "a SMILES is text, not int"
-    assert "greater than permitted" in errors[10]
-    assert "line break" in errors[11]
-    assert errors[12].startswith("RDKit cannot read this SMILES")
+    assert errors[1:5] == ["there is no SMILES"] * 4
+    assert errors[10] == "a SMILES is text, not list"
+    assert "greater than permitted" in errors[11]
+    assert "line break" in errors[12]
+    assert errors[13].startswith("RDKit cannot read this SMILES")
     numbers = predicted.loc[~predicted.valid].drop(columns=["smiles", "valid", "error"])
     assert numbers.isna().all(axis=None)
+
+
+def _failing(_):
+    raise ValueError("in two\nlines")
 
 
 def test_a_molecule_whose_descriptor_fails_gets_its_reason(ensemble, monkeypatch):
@@ -126,13 +141,13 @@ def test_a_molecule_whose_descriptor_fails_gets_its_reason(ensemble, monkeypatch
 
     def failing(featurize, molecule, feature, place):
         if feature == "charge" and molecule.GetNumAtoms() == 3:
-            return real(lambda _: 1 / 0, molecule, feature, place)
+            return real(_failing, molecule, feature, place)
         return real(featurize, molecule, feature, place)
 
     alone = ensemble.predict(MOLECULES)
     monkeypatch.setattr(module, "_vector", failing)
     predicted = ensemble.predict(MOLECULES)
-    reason = "charge cannot be computed for this molecule (division by zero)"
+    reason = "charge cannot be computed for this molecule (in two lines)"
     assert predicted["error"].tolist() == [reason, "", "", "", ""]
     pd.testing.assert_frame_equal(predicted[1:], alone[1:])
 
@@ -229,3 +244,9 @@ def test_the_package_says_what_it_does_not_have():
 
     with pytest.raises(AttributeError, match="load_ensembles"):
         chemprop_hpo.load_ensembles  # noqa: B018
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_predicts_the_same(two_targets, ensemble):
+    on_gpu = load_ensemble(two_targets, device="cuda").predict(MOLECULES)
+    pd.testing.assert_frame_equal(on_gpu, ensemble.predict(MOLECULES), rtol=1e-3)

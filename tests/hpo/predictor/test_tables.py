@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chemprop_hpo.configs.errors import DataError
 from chemprop_hpo.hpo.predictor import tables
@@ -24,6 +27,19 @@ def test_cells_are_kept_as_they_are(path):
     rows = rows_of(path, '﻿name,smiles,note\n a ,CCO,"x, ""y"""\n,, \n')
     assert [row.cells for row in rows] == [(" a ", "CCO", 'x, "y"'), ("", "", " ")]
     assert [row.smiles for row in rows] == ["CCO", ""]
+
+
+NOTES = st.text(st.characters(exclude_categories=["Cs"]))
+SMILES_CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"))
+
+
+@given(st.lists(st.tuples(SMILES_CELLS, NOTES, NOTES), max_size=8))
+def test_what_was_written_is_read(tmp_path_factory, cells):
+    path = tmp_path_factory.mktemp("csv") / "in.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("smiles", "note", "note"), *cells])
+    with open_table(path, "smiles") as table:
+        assert [row.cells for row in table] == cells
 
 
 def test_windows_line_ends_are_read(path):
