@@ -358,7 +358,7 @@ class PromotionConfig(Section):
     ledger: str | None = None
     """Database URL of the promotion history; a file beside MLflow's if not given."""
     max_generalisation_gap: PositiveFloat = 0.25
-    """Largest validation minus training RMSE."""
+    """Largest validation minus training RMSE, in standard deviations of the training labels."""
     val_r2_tolerance: NonNegativeFloat = 0.05
     """Loss of validation R2 that is tolerated."""
     min_test_rmse_improvement: NonNegativeFloat = 0.01
