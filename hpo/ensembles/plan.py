@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chemprop_hpo.configs.schema import SweepConfig
+from chemprop_hpo.hpo.chemistry.csv_files import read_csv
 from chemprop_hpo.hpo.chemistry.data import FoldTables, Table, read_fold
 from chemprop_hpo.hpo.chemistry.data_files import file_fingerprints
 from chemprop_hpo.hpo.chemistry.folds import (
@@ -17,6 +18,7 @@ from chemprop_hpo.hpo.chemistry.folds import (
     own_place,
     read_folds,
 )
+from chemprop_hpo.hpo.chemistry.problems import raise_all
 from chemprop_hpo.hpo.ensembles.choosing import Choice, choose
 from chemprop_hpo.hpo.ensembles.jobs import MemberJob, member_jobs
 from chemprop_hpo.hpo.ensembles.out_of_fold import TrainingRows, training_rows
@@ -90,6 +92,7 @@ def plan_ensembles(study: Study, config: SweepConfig, request: Request) -> Ensem
     DataError
         If the data are wrong, with a line for each problem.
     """
+    _check_blind_file(config)
     own = read_fold(config)
     decisions = choose(study, config, own, request.choice)
     places = _places(config, request)
@@ -108,6 +111,13 @@ def plan_ensembles(study: Study, config: SweepConfig, request: Request) -> Ensem
         warnings=(warning,) if warning else (),
         data=_fingerprints(config, places or [own_place(config)]),
     )
+
+
+def _check_blind_file(config: SweepConfig) -> None:
+    """Find out now, not after hours of training, whether its molecules can be predicted."""
+    path = config.data.blind_file
+    if path is not None:
+        raise_all(read_csv(path).column_problems((config.data.smiles_col,)))
 
 
 def _own_key(config: SweepConfig) -> tuple[int, int]:

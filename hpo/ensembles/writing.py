@@ -64,12 +64,12 @@ def write_all(
     if findings.test is not None:
         table = test_table(config, findings.test, findings.contenders)
         write_csv(table, folder / "test_predictions.csv")
+    write_csv(figures_table(content), folder / "figures.csv")
+    write_report(content, folder)
     if config.data.blind_file is not None:
         ensemble = load_ensemble(folder / COMBINED_FOLDER)
         output = folder / "blind_predictions.csv"
         predict_file(ensemble, config.data.blind_file, output, force=True)
-    write_csv(figures_table(content), folder / "figures.csv")
-    write_report(content, folder)
 
 
 def record_of_ensembles(content: ReportContent) -> dict[str, Any]:
