@@ -14,6 +14,7 @@ from chemprop_hpo.hpo.commands.lineage_lines import (
     orphan_lines,
     waiting_lines,
 )
+from chemprop_hpo.hpo.commands.member_lines import ensemble_lines, member_lines
 from chemprop_hpo.hpo.commands.next_steps import command_on
 from chemprop_hpo.hpo.commands.opening import OpenStudy, existing_study
 from chemprop_hpo.hpo.commands.options import DEFAULT_STORAGE, Debug, StorageUrl, StudyName
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from chemprop_hpo.storage.trials import TrialRecord
 
 HELP = """\
-Show where a study stands: its trials, its best value, who works on it, how to resume it.
+Show where a study stands: its trials, its best value, who works on it, how to resume it,
+and the ensembles that were made of it.
 
 A driver is a process of `sweep` or `resume`. One that has not beaten for a minute, or whose
 process is gone from this machine, is dead; its trials are orphans, which `resume` takes up.
@@ -63,6 +65,7 @@ def _lines(opened: OpenStudy) -> list[tuple[str, str]]:
         ("epochs", f"{epochs_trained(opened.study)} trained"),
         ("best", _best(opened)),
         *_who_does_what(opened),
+        *_ensembles(opened),
         *(("changed", line) for line in change_lines(opened.study.user_attrs.get("changes", []))),
         ("activity", _last_activity(opened)),
         ("resume", command_on("resume", opened.name, opened.url)),
@@ -82,6 +85,16 @@ def _who_does_what(opened: OpenStudy) -> Iterator[tuple[str, str]]:
     yield from (("waiting", line) for line in waiting_lines(trials, rows))
     yield from (("driver", line) for line in driver_lines(drivers, opened.database.now()))
     yield from (("chain", line) for line in chain_lines(rows))
+
+
+def _ensembles(opened: OpenStudy) -> Iterator[tuple[str, str]]:
+    from chemprop_hpo.storage.ensembles import list_ensembles
+    from chemprop_hpo.storage.members import read_members
+
+    where = (opened.database, opened.study)
+    yield from (("members", line) for line in member_lines(read_members(*where)))
+    made = ensemble_lines(list_ensembles(*where), opened.database.now())
+    yield from (("ensemble", line) for line in made)
 
 
 def _trials(records: Sequence[TrialRecord], config: Mapping[str, Any]) -> str:
