@@ -1,7 +1,7 @@
 """A folder of models that predicts: written once, checked, loaded, and asked for molecules."""
 
 from chemprop_hpo.hpo.predictor.errors import PredictorError
-from chemprop_hpo.hpo.predictor.loading import load_ensemble, load_members
+from chemprop_hpo.hpo.predictor.loading import load_ensemble
 from chemprop_hpo.hpo.predictor.panel import Panel
 from chemprop_hpo.hpo.predictor.predicting import Ensemble
 from chemprop_hpo.hpo.predictor.writing import MemberContent, PredictorContent, write_predictor
@@ -13,6 +13,5 @@ __all__ = [
     "PredictorContent",
     "PredictorError",
     "load_ensemble",
-    "load_members",
     "write_predictor",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -27,9 +27,9 @@ from chemprop_hpo.hpo.predictor.panel import Panel
 from chemprop_hpo.hpo.predictor.predicting import Ensemble
 from chemprop_hpo.hpo.predictor.similarity import fingerprint
 from chemprop_hpo.hpo.predictor.voters import Voter
-from chemprop_hpo.hpo.predictor.writing import FILLINGS, TRAINING, MemberContent, mark_of
+from chemprop_hpo.hpo.predictor.writing import FILLINGS, TRAINING, mark_of
 
-__all__ = ["load_ensemble", "load_manifest", "load_members"]
+__all__ = ["load_ensemble", "load_manifest"]
 
 COMBINED = "combined"
 
@@ -72,35 +72,6 @@ def load_ensemble(folder: Path | str, device: str = "cpu") -> Ensemble:
     return Ensemble(
         folder, manifest, Panel(voters), calibrations, _read_training(folder / TRAINING)
     )
-
-
-def load_members(members: Sequence[MemberContent], device: str = "cpu") -> Panel:
-    """Load models that are not in a predictor yet, to ask each of them in one pass.
-
-    ``load_members(members).member_outputs(smiles)`` has shape (m, n, t). Any weighting of the
-    members can be judged by it, and `write_predictor` takes the same members afterwards, with
-    the weights that they are to have.
-
-    Parameters
-    ----------
-    members : sequence of MemberContent
-        At least one, all for the same targets; their weights do not matter here.
-    device : str
-        ``cpu`` or ``cuda``.
-
-    Raises
-    ------
-    PredictorError
-        If a model is missing or cannot be read.
-    ResourceError
-        If ``device`` is ``cuda`` and there is none.
-    """
-    _require_device(device)
-    voters = [
-        Voter(_model(member.model_file, device), member.model.atom_features, member.own_fillings)
-        for member in members
-    ]
-    return Panel(voters)
 
 
 def load_manifest(folder: Path) -> Manifest:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from chemprop_hpo.configs.errors import ResourceError, UsageError
-from chemprop_hpo.hpo.predictor import PredictorError, load_ensemble, load_members, write_predictor
+from chemprop_hpo.hpo.predictor import PredictorError, load_ensemble, write_predictor
 from chemprop_hpo.hpo.predictor.manifest import MANIFEST
 
 
@@ -125,9 +125,10 @@ def test_a_model_that_needs_what_is_not_installed_is_told(small, tmp_path):
 
 def test_a_member_that_is_no_model_is_told(small, tmp_path):
     (tmp_path / "noise.pt").write_bytes(b"noise")
-    for name in ("noise.pt", "none.pt"):
-        with pytest.raises(PredictorError, match=name):
-            load_members([replace(small.members[0], model_file=tmp_path / name)])
+    member = replace(small.members[0], model_file=tmp_path / "noise.pt")
+    write_predictor(tmp_path / "p", replace(small, members=[member]))
+    with pytest.raises(PredictorError, match=r"rank_1_split_0_fold_0\.pt: "):
+        load_ensemble(tmp_path / "p")
 
 
 def test_devices_are_checked(two_targets, monkeypatch):

@@ -180,5 +180,5 @@ def peak_of(folder, rows):
 
 def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
     few, _ = peak_of(tmp_path, 3_000)
-    many, written = peak_of(tmp_path, 30_000)
+    many, written = peak_of(tmp_path, 20_000)
     assert many < few + 0.05 * written
