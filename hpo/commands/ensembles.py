@@ -114,6 +114,13 @@ Output = Annotated[
     ),
 ]
 
+RetryFailed = Annotated[
+    bool,
+    typer.Option(
+        "--retry-failed", help="Train models that failed before once more.", show_default=False
+    ),
+]
+
 
 def ensembles(
     overrides: Overrides = None,
@@ -125,6 +132,7 @@ def ensembles(
     output: Output = None,
     study: StudyName = None,
     storage: StorageUrl = DEFAULT_STORAGE,
+    retry_failed: RetryFailed = False,
     accept_changed_data: AcceptChangedData = False,
     log_level: Level = LogLevel.INFO,
     debug: Debug = False,
@@ -135,8 +143,8 @@ def ensembles(
     loaded = _loaded(study, storage, changes, accept_changed_data)
     k = top_k or loaded.config.transfer_learning.top_k
     _require_trials(loaded, k)
-    wish = Wish(k, select, min_distance, *chosen, output)
-    _train(loaded, wish, log_level, accept_changed_data=accept_changed_data)
+    wish = Wish(k, select, min_distance, *chosen, output, accept_changed_data, retry_failed)
+    _train(loaded, wish, log_level)
 
 
 def go_on_to_ensembles(result: SweepResult, loaded: LoadedSweep, log_level: LogLevel) -> None:
@@ -156,7 +164,7 @@ def go_on_to_ensembles(result: SweepResult, loaded: LoadedSweep, log_level: LogL
         return
     _require_trials(loaded, wanted.top_k)
     # Changed data were accepted for the sweep, or there are none.
-    _train(loaded, Wish(wanted.top_k), log_level, accept_changed_data=True)
+    _train(loaded, Wish(wanted.top_k, accept_changed_data=True), log_level)
 
 
 @dataclass(frozen=True)
@@ -169,11 +177,11 @@ class Wish:
     splits: tuple[int, ...] | None = None
     folds: tuple[int, ...] | None = None
     output: Path | None = None
+    accept_changed_data: bool = False
+    retry_failed: bool = False
 
 
-def _train(
-    loaded: LoadedSweep, wish: Wish, log_level: LogLevel, *, accept_changed_data: bool
-) -> None:
+def _train(loaded: LoadedSweep, wish: Wish, log_level: LogLevel) -> None:
     with _shown(log_level) as display:
         from chemprop_hpo.hpo.ensembles.choosing import Choice
         from chemprop_hpo.hpo.ensembles.plan import Request
@@ -181,10 +189,15 @@ def _train(
 
         hush_optuna()
         choice = Choice(wish.top_k, wish.rule.value, wish.min_distance)
-        request = Request(choice, wish.splits, wish.folds, wish.output)
-        result = make_ensembles(
-            loaded, request, accept_changed_data=accept_changed_data, observers=(display,)
+        request = Request(
+            choice,
+            wish.splits,
+            wish.folds,
+            wish.output,
+            wish.accept_changed_data,
+            wish.retry_failed,
         )
+        result = make_ensembles(loaded, request, observers=(display,))
     report_ensembles(result)
 
 

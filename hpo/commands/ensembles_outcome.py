@@ -32,6 +32,8 @@ def report_ensembles(result: EnsembleResult) -> None:
         key = record.key
         why = record.error or record.stop_reason or "no reason is known"
         note(f"trial {key.trial} split {key.split} fold {key.fold} has no model: {why}")
+    if result.failed:
+        note("the ensembles do without; the same command with --retry-failed trains them once more")
     for line in _next_steps(result.folder):
         say(line)
 

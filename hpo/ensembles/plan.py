@@ -41,12 +41,18 @@ class Request:
         What to train each on; all if not given.
     output : Path, optional
         Where the predictors go; ``ensembles`` in the study's folder if not given.
+    accept_changed_data : bool
+        Train although data files are not those of the study.
+    retry_failed : bool
+        Train models that failed before once more.
     """
 
     choice: Choice = field(default_factory=Choice)
     splits: tuple[int, ...] | None = None
     folds: tuple[int, ...] | None = None
     output: Path | None = None
+    accept_changed_data: bool = False
+    retry_failed: bool = False
 
 
 @dataclass(frozen=True, eq=False)

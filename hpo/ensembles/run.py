@@ -63,8 +63,6 @@ class EnsembleResult:
 def make_ensembles(
     loaded: LoadedSweep,
     request: Request,
-    *,
-    accept_changed_data: bool = False,
     observers: Sequence[MemberObserver] = (),
 ) -> EnsembleResult:
     """Train ensembles of a study's best configurations, and write predictors and a report.
@@ -77,9 +75,7 @@ def make_ensembles(
     loaded : LoadedSweep
         The study's configuration, as it is here.
     request : Request
-        Which configurations, on which folds, and where to.
-    accept_changed_data : bool
-        Train although data files are not those of the study.
+        Which configurations, on which folds, where to, and what else is allowed.
     observers : sequence of MemberObserver
         Told what happens.
 
@@ -92,7 +88,7 @@ def make_ensembles(
     """
     config = loaded.config
     with ExitStack() as stack:
-        check_study(loaded, manifest_of(config), accept_changed_data=accept_changed_data)
+        check_study(loaded, manifest_of(config), accept_changed_data=request.accept_changed_data)
         db = stack.enter_context(open_database(config.study.storage, create=False))
         study = open_study(db, config.study_name)
         home = study_folder(config, db)
@@ -101,7 +97,16 @@ def make_ensembles(
         plan = plan_ensembles(study, config, request)
         _say(plan)
         molecules = featurise_folds(plan.folds, config, *features_of(plan.jobs))
-        records = train_members(db, study, config, home, plan.jobs, molecules, observers=observers)
+        records = train_members(
+            db,
+            study,
+            config,
+            home,
+            plan.jobs,
+            molecules,
+            observers,
+            retry_failed=request.retry_failed,
+        )
         trained, held_out = gather(plan, home, molecules, records)
         findings = _find(config, plan, records, trained, held_out)
         log.info("judging the ensembles and drawing the report")
