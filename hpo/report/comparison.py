@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,8 +31,16 @@ from chemprop_hpo.hpo.report.units import error_unit
 
 __all__ = ["draw_comparison", "draw_macro"]
 
-Row = tuple[str, Interval | None, Interval | None]
-"""Name of an ensemble, and its figure out of fold and on test."""
+HOLLOW = " Hollow marks stand for fewer rows than the others do, and cannot be held against them."
+
+
+class Row(NamedTuple):
+    """An ensemble's figure out of fold, perhaps on fewer rows than others, and on test."""
+
+    name: str
+    out_of_fold: Interval | None
+    test: Interval | None
+    fewer: bool = False
 
 
 def draw_comparison(content: ReportContent, figure_name: str, file: str) -> Picture | None:
@@ -51,12 +60,14 @@ def draw_comparison(content: ReportContent, figure_name: str, file: str) -> Pict
         axis.set_xlabel(in_lines(_axis_label(figure_name, target), width - 0.1))
     _draw_legend(axes[0])
     title = figure_title(figure_name)
-    return finished(figure, file, f"{title} of all ensembles", _caption(figure_name, title))
+    fewer = any(row.fewer for of_target in rows for row in of_target)
+    caption = _caption(figure_name, title, both=content.has_test) + (HOLLOW if fewer else "")
+    return finished(figure, file, f"{title} of all ensembles", caption)
 
 
 def draw_macro(content: ReportContent, file: str) -> Picture | None:
     """Draw the mean figure over targets of all ensembles; None where nobody has it."""
-    rows: list[Row] = [(e.name, e.macro_out_of_fold, e.macro_test) for e in content.ensembles]
+    rows = [Row(e.name, e.macro_out_of_fold, e.macro_test) for e in content.ensembles]
     if not any(_defined(row) for row in rows):
         return None
     name, title = macro_figure(content.task), macro_title(content.task)
@@ -64,21 +75,28 @@ def draw_macro(content: ReportContent, file: str) -> Picture | None:
     _draw_rows(axis, rows)
     axis.set_xlabel(title)
     _draw_legend(axis)
-    return finished(figure, file, f"{title} of all ensembles", _caption(name, title))
+    caption = _caption(name, title, both=content.has_test)
+    return finished(figure, file, f"{title} of all ensembles", caption)
 
 
 def _rows(ensembles: Sequence[Ensemble], i: int, name: str) -> list[Row]:
     def of(judged: Judged | None) -> Interval | None:
         return None if judged is None else (judged.transformed_figures or judged.figures).get(name)
 
+    most = max((j.n for e in ensembles if (j := e.targets[i].out_of_fold)), default=0)
+
     def row(name: str, result: EnsembleTarget) -> Row:
-        return name, of(result.out_of_fold), of(result.test)
+        fewer = result.out_of_fold is not None and result.out_of_fold.n < most
+        return Row(name, of(result.out_of_fold), of(result.test), fewer)
 
     return [row(ensemble.name, ensemble.targets[i]) for ensemble in ensembles]
 
 
 def _defined(row: Row) -> bool:
-    return any(interval is not None and np.isfinite(interval.value) for interval in row[1:])
+    return any(
+        interval is not None and np.isfinite(interval.value)
+        for interval in (row.out_of_fold, row.test)
+    )
 
 
 def _height(content: ReportContent) -> float:
@@ -86,12 +104,15 @@ def _height(content: ReportContent) -> float:
 
 
 def _draw_rows(axis: Axes, rows: Sequence[Row]) -> None:
-    out_of_fold, test = [row[1] for row in rows], [row[2] for row in rows]
-    shift = 0.14 if any(out_of_fold) and any(test) else 0.0
+    shift = 0.14 if any(r.out_of_fold for r in rows) and any(r.test for r in rows) else 0.0
     style: Style = {"label": "Out of fold", "color": OUT_OF_FOLD, "marker": "o"}
-    _draw_intervals(axis, out_of_fold, -shift, style)
-    _draw_intervals(axis, test, shift, {"label": "Test", "color": TEST, "marker": "s"})
-    axis.set_yticks(range(len(rows)), [in_lines(row[0], 1.6) for row in rows])
+    _draw_intervals(axis, [None if r.fewer else r.out_of_fold for r in rows], -shift, style)
+    style |= {"label": None, "markerfacecolor": "white"}
+    _draw_intervals(axis, [r.out_of_fold if r.fewer else None for r in rows], -shift, style)
+    _draw_intervals(
+        axis, [r.test for r in rows], shift, {"label": "Test", "color": TEST, "marker": "s"}
+    )
+    axis.set_yticks(range(len(rows)), [in_lines(row.name, 1.6) for row in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x")
@@ -127,9 +148,8 @@ def _axis_label(name: str, target: Target) -> str:
     return f"{figure_title(name)} ({unit})" if unit else figure_title(name)
 
 
-def _caption(name: str, title: str) -> str:
+def _caption(name: str, title: str, *, both: bool) -> str:
     better = "Further left is better" if is_better_lower(name) else "Further right is better"
-    return (
-        f"{title}, with 95 % bootstrap intervals over molecules. {better}. The two colours hold "
-        "other molecules: compare the ensembles within one."
-    )
+    text = f"{title}, with 95 % bootstrap intervals over molecules. {better}."
+    colours = " The two colours hold other molecules: compare the ensembles within one."
+    return text + (colours if both else "")

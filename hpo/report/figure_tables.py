@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from chemprop_hpo.hpo.evaluation.bootstrap import Interval
 from chemprop_hpo.hpo.report.content import Ensemble, Judged, ReportContent, Target
+from chemprop_hpo.hpo.report.digits import NOTHING
 from chemprop_hpo.hpo.report.figure_names import (
     figure_order,
     figure_title,
@@ -17,6 +19,7 @@ from chemprop_hpo.hpo.report.figure_names import (
     macro_title,
 )
 from chemprop_hpo.hpo.report.gains import Gains, Part, gains_part, part_of, verdict
+from chemprop_hpo.hpo.report.standing import headline, rows_judged
 from chemprop_hpo.hpo.report.tables import Cell, Group, Row, Table, figure_cell
 from chemprop_hpo.hpo.report.units import error_unit
 
@@ -80,36 +83,22 @@ def target_table(content: ReportContent, i: int, gains: Gains) -> Table:
 # ----------------------------------------------------------------------------- overview
 
 
-def _headline(content: ReportContent) -> str:
-    return headline_figure(content.task)
-
-
 def _overview_title(content: ReportContent) -> str:
     if len(content.targets) > 1:
         return macro_title(content.task)
-    name = _headline(content)
+    name = headline_figure(content.task)
     unit = error_unit(content.targets[0]) if content.task == "regression" else ""
     return f"{figure_title(name)} ({unit})" if unit else figure_title(name)
 
 
 def _overview_column(content: ReportContent, part: Part) -> list[Cell]:
-    figures = [_overview_figure(ensemble, part, content) for ensemble in content.ensembles]
-    counts = [_rows_judged(ensemble, part) for ensemble in content.ensembles]
-    return _column(figures, counts, is_better_lower(_headline(content)))
-
-
-def _rows_judged(ensemble: Ensemble, part: Part) -> int:
-    judged = (part_of(ensemble, i, part) for i in range(len(ensemble.targets)))
-    return sum(j.n for j in judged if j)
-
-
-def _overview_figure(ensemble: Ensemble, part: Part, content: ReportContent) -> Interval | None:
-    if len(content.targets) > 1:
-        return ensemble.macro_test if part == "test" else ensemble.macro_out_of_fold
-    judged = part_of(ensemble, 0, part)
-    if judged is None:
-        return None
-    return (judged.transformed_figures or judged.figures).get(_headline(content))
+    figures = [headline(content, ensemble, part) for ensemble in content.ensembles]
+    counts = [rows_judged(ensemble, part) for ensemble in content.ensembles]
+    cells = _column(figures, counts, is_better_lower(headline_figure(content.task)))
+    return [
+        replace(cell, detail=f"{cell.detail} of {n} rows".strip()) if 0 < n < max(counts) else cell
+        for cell, n in zip(cells, counts, strict=True)
+    ]
 
 
 def _gain_cell(gains: Sequence[Gains], k: int, several: bool) -> Cell:
@@ -117,6 +106,8 @@ def _gain_cell(gains: Sequence[Gains], k: int, several: bool) -> Cell:
         return figure_cell(gains[0][k])
     if k == 0:
         return Cell("")
+    if all(of_target[k] is None for of_target in gains):
+        return Cell(NOTHING)
     verdicts = [verdict(of_target[k]) for of_target in gains]
     return Cell(" / ".join(str(verdicts.count(v)) for v in ("better", "worse", "open")))
 

@@ -80,7 +80,7 @@ def _draw_rows(axis: Axes, rows: Sequence[Row]) -> None:
         defined = _finite(values)
         dots: Style = {"s": 16, "color": OUT_OF_FOLD, "alpha": 0.55, "linewidths": 0, "zorder": 2}
         axis.scatter(defined, [place] * len(defined), **dots)
-        if defined:
+        if len(defined) > 1:
             mark: Style = {"marker": "|", "s": 90, "color": INK, "linewidths": 1.4, "zorder": 3}
             axis.scatter([float(np.mean(defined))], [place], **mark)
     axis.set_yticks(range(len(rows)), [in_lines(name, 1.6) for name, _ in rows])

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from chemprop_hpo.hpo.evaluation.bootstrap import Interval
 from chemprop_hpo.hpo.report.content import Coverage, Ensemble, ReportContent
-from chemprop_hpo.hpo.report.digits import as_number, as_percent, with_interval
+from chemprop_hpo.hpo.report.digits import as_percent, with_interval
 from chemprop_hpo.hpo.report.figure_names import figure_title, headline_figure, macro_title
 from chemprop_hpo.hpo.report.gains import Gains, Part, gains_part, part_of, verdict
 from chemprop_hpo.hpo.report.levels import level_shown
+from chemprop_hpo.hpo.report.standing import best_out_of_fold, headline, rows_judged
 from chemprop_hpo.hpo.report.units import error_unit
 
 __all__ = ["summary"]
@@ -32,7 +32,9 @@ def _sentences(content: ReportContent, gains: Sequence[Gains]) -> Iterator[str]:
     part = gains_part(content)
     yield _level(content, part)
     if len(content.ensembles) > 1:
-        yield _by_target(content, gains) if len(content.targets) > 1 else _gain(content, gains)
+        yield _against_first(content, gains, part)
+    if content.has_test:
+        yield from _choice(content)
     if content.task == "regression":
         yield from _coverage(content, part)
     if not content.has_test:
@@ -45,7 +47,7 @@ def _sentences(content: ReportContent, gains: Sequence[Gains]) -> Iterator[str]:
 def _level(content: ReportContent, part: Part) -> str:
     first, last = content.ensembles[0], content.ensembles[-1]
     sentence = f"{_where(part)}, {last.name} has {_title(content)} {_written(content, last, part)}"
-    if first is last:
+    if first is last or headline(content, first, part) is None:
         return f"{sentence}."
     return f"{sentence}; {first.name} has {_written(content, first, part)}."
 
@@ -62,24 +64,25 @@ def _title(content: ReportContent) -> str:
 
 
 def _written(content: ReportContent, ensemble: Ensemble, part: Part) -> str:
-    value, ends = with_interval(_figure(content, ensemble, part))
+    value, ends = with_interval(headline(content, ensemble, part))
     several = len(content.targets) > 1
     unit = "" if several or content.task != "regression" else error_unit(content.targets[0])
     return " ".join(word for word in (value, ends, unit) if word)
 
 
-def _figure(content: ReportContent, ensemble: Ensemble, part: Part) -> Interval | None:
-    if len(content.targets) > 1:
-        return ensemble.macro_test if part == "test" else ensemble.macro_out_of_fold
-    judged = part_of(ensemble, 0, part)
-    name = headline_figure(content.task)
-    return (judged.transformed_figures or judged.figures).get(name) if judged else None
+def _against_first(content: ReportContent, gains: Sequence[Gains], part: Part) -> str:
+    if all(of_target[-1] is None for of_target in gains):
+        ends = (content.ensembles[0], content.ensembles[-1])
+        first, last = (rows_judged(ensemble, part) for ensemble in ends)
+        return (
+            f"The two figures are not strictly comparable: {content.ensembles[0].name} was judged "
+            f"on rows of its own ({first} labels against {last})."
+        )
+    return _by_target(content, gains) if len(content.targets) > 1 else _gain(content, gains)
 
 
 def _gain(content: ReportContent, gains: Sequence[Gains]) -> str:
     gain, first = gains[0][-1], content.ensembles[0].name
-    if gain is None:
-        return f"It was not judged on the same rows as {first}, so no gain can be given."
     value, ends = with_interval(gain)
     loss = "RMSE" if content.task == "regression" else "log loss"
     size = f"{loss}, paired over the same rows, of {value} {ends}".rstrip()
@@ -100,16 +103,29 @@ def _by_target(content: ReportContent, gains: Sequence[Gains]) -> str:
     )
 
 
+def _choice(content: ReportContent) -> Iterator[str]:
+    """Name the best by the figures that one may choose by; to choose by test figures is to fit."""
+    best, last = best_out_of_fold(content), content.ensembles[-1]
+    if best is None or len(content.ensembles) == 1:
+        return
+    written = _written(content, best, "out of fold")
+    if best is last:
+        yield f"Out of fold, {last.name} is the best of all: {written}."
+    else:
+        other = _written(content, last, "out of fold")
+        yield f"Out of fold, {best.name} is the best: {written}; {last.name} has {other}."
+
+
 def _coverage(content: ReportContent, part: Part) -> Iterator[str]:
     last, n_targets = content.ensembles[-1], len(content.targets)
     judged = [j for i in range(n_targets) if (j := part_of(last, i, part))]
     level = level_shown({k: np.zeros(1) for j in judged for k in j.coverage})
     known = [c for j in judged if level and (c := j.coverage.get(level)) and c.n]
     if known:
-        n = sum(c.n for c in known)
+        labels = f"{sum(c.n for c in known)} {'test' if part == 'test' else 'out-of-fold'} labels"
         yield (
-            f"Its {level} % prediction intervals held {as_percent(_pooled(known))} of "
-            f"{as_number(n, len(str(n)))} {'test' if part == 'test' else 'out-of-fold'} labels."
+            f"The {level} % prediction intervals of {last.name} held "
+            f"{as_percent(_pooled(known))} of {labels}."
         )
 
 

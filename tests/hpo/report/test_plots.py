@@ -259,5 +259,20 @@ def test_captions_name_the_ensemble_and_the_level_that_is_drawn():
     assert "lower is better" in pictures["learning_curves"].caption
 
 
+def test_a_figure_of_fewer_rows_is_a_hollow_mark_and_said():
+    content = made_content()
+    first, *others = content.ensembles
+    few = replace(first.targets[0].out_of_fold, labels=np.zeros(9), mean=np.zeros(9))
+    first = replace(first, targets=(replace(first.targets[0], out_of_fold=few),))
+    picture = draw(draw_comparison, replace(content, ensembles=(first, *others)), "rmse")
+    assert "fewer rows" in picture.caption
+    assert "fewer rows" not in of_one_target()["rmse"].caption
+    blue = [
+        (abs(pixels(p) - [0, 114, 178]).sum(axis=2) < 60).sum()
+        for p in (picture, of_one_target()["rmse"])
+    ]
+    assert blue[0] < blue[1]
+
+
 def test_the_picture_of_the_same_content_is_the_same_file():
     assert draw(draw_comparison, made_content(), "rmse").png == of_one_target()["rmse"].png

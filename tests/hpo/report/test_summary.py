@@ -8,7 +8,7 @@ from chemprop_hpo.hpo.report.alarms import alarms
 from chemprop_hpo.hpo.report.content import Coverage, EnsembleTarget, Member
 from chemprop_hpo.hpo.report.gains import gains, verdict
 from chemprop_hpo.hpo.report.summary import summary
-from tests.hpo.report.made_content import NINE, made_content, without_test
+from tests.hpo.report.made_content import NINE, interval, made_content, without_test
 
 
 def said(content):
@@ -59,7 +59,7 @@ def test_there_is_no_gain_between_different_rows():
     first = replace(first, targets=(replace(result, test=fewer),))
     content = replace(content, ensembles=(first, *others))
     assert gains(content, 0) == (None,) * 5
-    assert "not judged on the same rows as single best" in said(content)
+    assert "single best was judged on rows of its own (5 labels against 40)." in said(content)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,34 @@ def test_the_shares_of_several_targets_are_pooled_by_rows():
         for r, share in zip(last.targets, shares, strict=True)
     )
     content = replace(content, ensembles=(*others, replace(last, targets=targets)))
-    assert "Its 90 % prediction intervals held 62 % of 40 test labels" in said(content)
+    assert "The 90 % prediction intervals of combined held 62 % of 40 test labels" in said(content)
+
+
+def test_the_best_out_of_fold_is_named_and_a_model_of_one_fold_is_none_to_compare():
+    content = made_content(rows=400)
+    assert "Out of fold, combined is the best of all: 0.6" in said(content)
+    first, *others = content.ensembles
+    few = first.targets[0].out_of_fold
+    figures = {"rmse": interval(0.001, 0.0001)}
+    few = replace(few, labels=few.labels[:9], mean=few.mean[:9], figures=figures)
+    first = replace(first, targets=(replace(first.targets[0], out_of_fold=few),))
+    content = replace(content, ensembles=(first, *others))
+    assert "Out of fold, combined is the best of all: 0.6" in said(content)
+
+
+def test_another_ensemble_that_is_better_out_of_fold_is_named():
+    content = made_content()
+    assert "Out of fold, rank 1 is the best: 0.687 [0.598, 0.776] log mol/L; combined" in said(
+        content
+    )
+
+
+def test_without_a_mean_figure_of_the_first_only_that_of_the_last_is_given():
+    content = made_content(NINE[:2])
+    first, *others = content.ensembles
+    first = replace(first, macro_test=None)
+    text = said(replace(content, ensembles=(first, *others)))
+    assert "combined has a mean RAE over targets of 0.506 [0.446, 0.566]. " in text
 
 
 # ----------------------------------------------------------------------------- alarms
