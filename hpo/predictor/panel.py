@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from rdkit.Chem import Mol
 
 from chemprop_hpo.configs.errors import UsageError
-from chemprop_hpo.hpo.predictor.features import featurise_molecules
-from chemprop_hpo.hpo.predictor.reading import read_smiles
+from chemprop_hpo.hpo.predictor.features import Features, featurise_molecules
+from chemprop_hpo.hpo.predictor.reading import ReadMolecule, read_smiles
 from chemprop_hpo.hpo.predictor.voters import Voter, outputs_of
 
 __all__ = ["CHUNK", "Answer", "Panel"]
@@ -84,14 +84,7 @@ class Panel:
         """Predict as many SMILES as are to be in memory at once; nothing raises."""
         read = read_smiles(smiles)
         errors = [one.error for one in read]
-        readable = [i for i, one in enumerate(read) if one.molecule is not None]
-        features = featurise_molecules(
-            [mol for one in read if (mol := one.molecule) is not None],
-            self._atom_features,
-            self._molecule_features,
-        )
-        for i, error in zip(readable, features.errors, strict=True):
-            errors[i] = error
+        features = self._features(read, errors)
         outputs = self._unknown(len(read))
         if sound := [i for i, error in enumerate(errors) if not error]:
             outputs[:, sound] = outputs_of(self._voters, features)
@@ -100,6 +93,16 @@ class Panel:
                 errors[i] = NOT_FINITE
         known = zip(read, errors, strict=True)
         return Answer(outputs, [None if error else one.molecule for one, error in known], errors)
+
+    def _features(self, read: Sequence[ReadMolecule], errors: list[str]) -> Features:
+        """Featurise what was read, and note among the errors for which of it that fails."""
+        readable = {i: mol for i, one in enumerate(read) if (mol := one.molecule) is not None}
+        features = featurise_molecules(
+            list(readable.values()), self._atom_features, self._molecule_features
+        )
+        for i, error in zip(readable, features.errors, strict=True):
+            errors[i] = error
+        return features
 
     def _unknown(self, rows: int) -> Float64:
         return np.full((len(self._voters), rows, self._n_targets), np.nan)
