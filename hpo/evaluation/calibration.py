@@ -22,6 +22,9 @@ LEVELS = (80, 90, 95)
 FEWEST_ROWS_TO_FIT = 10
 """Fewer residuals cannot tell a spread that means something from noise: the floor stands alone."""
 
+LEAST_SPREAD = 1e-100
+"""A smaller one is rounding and counts as zero: what would have to multiply it is no number."""
+
 MOST_SPREAD = 1e100
 """Times the median; a wilder spread is taken for this one, whose square is still a number."""
 
@@ -152,7 +155,7 @@ def _known(std: ArrayLike) -> Float64:
     known: Float64 = np.nan_to_num(np.asarray(std, dtype=np.float64), nan=0.0)
     if (known < 0).any():
         raise ValueError("a standard deviation is negative")
-    return known
+    return np.where(known < LEAST_SPREAD, 0.0, known)
 
 
 def _likeliest(std: Float64, residuals: Float64) -> tuple[float, float]:

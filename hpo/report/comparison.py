@@ -31,7 +31,7 @@ from chemprop_hpo.hpo.report.units import error_unit
 
 __all__ = ["draw_comparison", "draw_macro"]
 
-HOLLOW = " Hollow marks stand for fewer rows than the others do, and cannot be held against them."
+HOLLOW = " Hollow marks: judged on fewer rows than the others, and not comparable with them."
 
 
 class Row(NamedTuple):
@@ -151,5 +151,5 @@ def _axis_label(name: str, target: Target) -> str:
 def _caption(name: str, title: str, *, both: bool) -> str:
     better = "Further left is better" if is_better_lower(name) else "Further right is better"
     text = f"{title}, with 95 % bootstrap intervals over molecules. {better}."
-    colours = " The two colours hold other molecules: compare the ensembles within one."
+    colours = " The two colours stand for different molecules: compare within a colour."
     return text + (colours if both else "")

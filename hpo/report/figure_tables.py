@@ -96,7 +96,9 @@ def _overview_column(content: ReportContent, part: Part) -> list[Cell]:
     counts = [rows_judged(ensemble, part) for ensemble in content.ensembles]
     cells = _column(figures, counts, is_better_lower(headline_figure(content.task)))
     return [
-        replace(cell, detail=f"{cell.detail} of {n} rows".strip()) if 0 < n < max(counts) else cell
+        replace(cell, detail=f"{cell.detail} of {n} rows")
+        if cell.detail and n < max(counts)
+        else cell
         for cell, n in zip(cells, counts, strict=True)
     ]
 

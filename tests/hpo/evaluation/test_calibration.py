@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -193,6 +193,9 @@ finite = st.floats(-1e6, 1e6)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
+@example((np.full(10, 2.2e-308), np.full(10, 5.0)))
+@example((np.array([1e-300, 1e-99, 1.0, 1e6] * 5), np.arange(20.0)))
+@example((np.array([1e6] + [1e-99] * 19), np.full(20, 1e-308)))
 @given(st.integers(1, 40).flatmap(lambda n: st.tuples(*[arrays(float, n, elements=finite)] * 2)))
 def test_intervals_cover_at_least_their_share_of_the_rows_they_were_made_on(pair):
     std, residuals = np.abs(pair[0]), pair[1]
