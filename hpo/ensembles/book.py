@@ -155,7 +155,8 @@ class MemberBook:
                     place.drop_checkpoints()
 
         self.writer.put(flight.id, make)
-        self._forget(flight, state, stop_reason, error)
+        if flight.id in self.flights:  # else another driver has it
+            self._forget(flight, state, stop_reason, error)
 
     def worker_died(self, flight: MemberFlight, why: str, *, out_of_memory: bool) -> None:
         """Let a member whose worker died wait for another, or give it up."""
@@ -209,10 +210,12 @@ class MemberBook:
     def _lose(self, member_id: int) -> None:
         """Let go of a member that another driver goes on with."""
         flight = self.flights.get(member_id)
-        if flight is not None:
-            log.warning("%s is taken: another driver found this one asleep", flight.name)
-            self._forget(flight, "running", "orphaned")
-            self.lost.append(member_id)
+        if flight is None:  # it had ended here, and nobody could be told so in time
+            self._states[member_id] = "running"
+            return
+        log.warning("%s is taken: another driver found this one asleep", flight.name)
+        self._forget(flight, "running", "orphaned")
+        self.lost.append(member_id)
 
 
 def _epoch_event(flight: MemberFlight, tally: Tally) -> MemberEpoch:

@@ -158,7 +158,8 @@ class Crew:
             self._pool.end(member_id)
             self._look_again_at = 0.0  # there is room for another
             self._book.report(flight, said)
-            self._book.end(flight, said.stop_reason, said.error)
+            if member_id in self._book.flights:  # else another driver has it
+                self._book.end(flight, said.stop_reason, said.error)
         else:
             if not self._is_stopping:
                 self._pool.go_on(member_id)  # before the database is written to

@@ -143,9 +143,10 @@ class Pool:
         self._idle.append(self._busy.pop(member_id))
 
     def drop(self, member_id: int) -> None:
-        """Kill the worker of a member that is not to be trained here any more."""
+        """Kill the worker of a member that is not to be trained here any more, if it has one."""
         self._awaited = {ref: id for ref, id in self._awaited.items() if id != member_id}
-        _kill(self._busy.pop(member_id))
+        if (worker := self._busy.pop(member_id, None)) is not None:
+            _kill(worker)
 
     def arrived(self, timeout_s: float) -> list[tuple[int, TrialReport | Death]]:
         """Return what members' workers have to say, as soon as any has."""

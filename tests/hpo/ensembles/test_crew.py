@@ -20,7 +20,13 @@ from chemprop_hpo.hpo.ensembles.pool import Death
 from chemprop_hpo.hpo.search.reports import TrialReport
 from chemprop_hpo.hpo.trial.interrupts import RayIsGone
 from chemprop_hpo.storage.database import Database, open_database
-from chemprop_hpo.storage.members import MemberRecord, add_members, claim_member, read_members
+from chemprop_hpo.storage.members import (
+    MemberRecord,
+    add_members,
+    claim_member,
+    end_member,
+    read_members,
+)
 from chemprop_hpo.storage.ownership import Driver
 from chemprop_hpo.storage.studies import open_or_create_study
 from tests.conformance.made import RECORD, silence
@@ -75,7 +81,7 @@ class StandIns:
 
     def drop(self, member_id: int) -> None:
         self.dropped.append(member_id)
-        del self.jobs[member_id]
+        self.jobs.pop(member_id, None)
         self.due.pop(member_id, None)
 
     def arrived(self, timeout_s: float) -> list[tuple[int, Said]]:
@@ -300,22 +306,33 @@ def test_a_study_that_is_gone_ends_all(scene: Scene, change: dict[str, Any], sai
         scene.train(plain)
 
 
+@pytest.mark.parametrize("epoch_taken", [2, EPOCHS])
+@pytest.mark.parametrize("is_away", [False, True])
 def test_what_another_driver_took_is_dropped_here_and_waited_for(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, epoch_taken: int, is_away: bool
 ) -> None:
     monkeypatch.setattr(crew, "ASK_AGAIN_S", 0.01)
+    monkeypatch.setattr("chemprop_hpo.hpo.search.writer.SHORTEST_PAUSE_S", 0.01)
     other: list[Driver] = []
-    looks: list[int] = []
+    outage: list[bool] = []
+    write = book.write_epoch
+
+    def once_away(*args: Any, **values: Any) -> None:
+        if other and outage and outage.pop():
+            raise OperationalError("", {}, Exception("no connection"))
+        write(*args, **values)
 
     def says(trial: int, fold: int, epoch: int) -> Said:
-        if (trial, fold, epoch) == (0, 0, 2):
+        if (trial, fold, epoch) == (0, 0, epoch_taken):
             silence(scene.db, scene.driver)  # this machine slept
             other.append(Driver.register(scene.db, scene.study))
             keys = [scene.entries[0].key]
             assert claim_member(scene.db, scene.study, other[0].id, keys) is not None
             scene.driver.beat()
+            outage.append(is_away)
         return report(epoch)
 
+    looks: list[int] = []
     read = Assignment.read
 
     def then(work: Assignment) -> list[MemberRecord]:
@@ -324,15 +341,14 @@ def test_what_another_driver_took_is_dropped_here_and_waited_for(
             _end_elsewhere(scene, other[0])
         return read(work)
 
+    monkeypatch.setattr(book, "write_epoch", once_away)
     monkeypatch.setattr(Assignment, "read", then)
-    pool = scene.train(says)
-    assert pool.dropped == [scene.now()[0].id]
+    scene.train(says)
     assert scene.states() == ["complete"] * 4
-    assert scene.now()[0].driver_id == other[0].id
+    assert [record.driver_id for record in scene.now()] == [other[0].id, *[scene.driver.id] * 3]
+    assert len(looks) >= 4
 
 
 def _end_elsewhere(scene: Scene, other: Driver) -> None:
-    from chemprop_hpo.storage.members import end_member
-
-    end = {"stop_reason": "max_t", "metrics": {}}
-    end_member(scene.db, scene.now()[0].id, other.id, "complete", **end)  # type: ignore[arg-type]
+    end: dict[str, Any] = {"stop_reason": "max_t", "metrics": {}}
+    end_member(scene.db, scene.now()[0].id, other.id, "complete", **end)
