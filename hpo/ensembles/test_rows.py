@@ -37,8 +37,9 @@ def read_test_rows(
     if not shared:
         return table, None
     n_trained = sum(name in shared for name in rows.canonical)
+    have = "has" if n_trained == 1 else "have"
     found = (
-        f"{table.path}: {counted(n_trained, 'training row')} have a molecule that stands among "
+        f"{table.path}: {counted(n_trained, 'training row')} {have} a molecule that stands among "
         f"the test rows too ({named_rows(table.rows_of(shared))})"
     )
     if config.data.allow_duplicates:

@@ -90,7 +90,7 @@ class MemberDisplay(Screen):
         self._tally = event.tally
         if event.state == "complete":
             self._pace.note()
-        self._say(f"{event.tally.ended}/{event.tally.total} {_ending(key, event)}")
+        self._say(f"{event.tally.ended}/{event.tally.total} {_ending(key, event, self._metric)}")
 
     @harmless
     def tick(self) -> None:
@@ -109,6 +109,10 @@ class MemberDisplay(Screen):
 
     # ------------------------------------------------------------------ drawing
 
+    @property
+    def _metric(self) -> str:
+        return self._started.metric if self._started else "best"
+
     def _standing(self) -> str:
         tally = self._tally
         failed = f", {tally.failed} failed" if tally.failed else ""
@@ -120,7 +124,7 @@ class MemberDisplay(Screen):
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
         for name in ("trial", "split", "fold", "epoch", "best"):
             table.add_column(name, no_wrap=True, justify="right")
-        table.add_column(self._started.metric if self._started else "", no_wrap=True)
+        table.add_column(self._metric, no_wrap=True)
         width = min(max(console.width - 48, 8), 60)
         rows = max(console.height - 6, 1)
         for key, one in sorted(self._running.items())[:rows]:
@@ -158,10 +162,10 @@ def _cells(one: _Running, width: int, console: Console) -> tuple[str, str, str]:
     return f"{one.epoch}/{one.max_epochs}", best, curve
 
 
-def _ending(key: MemberKey, event: MemberEnded) -> str:
+def _ending(key: MemberKey, event: MemberEnded, metric: str) -> str:
     if event.state == "running":
         return f"{_name(key)} is trained by another driver"
     line = f"{_name(key)} {event.state} ({event.stop_reason}) after {event.epochs} epochs"
     if event.value is not None:
-        line += f": {event.value:.4g} at epoch {event.best_epoch}"
+        line += f": {metric} {event.value:.4g} at epoch {event.best_epoch}"
     return line + (f": {event.error.strip().splitlines()[-1]}" if event.error else "")

@@ -47,7 +47,7 @@ def table(
         smiles=tuple(smiles),
         canonical=tuple(Chem.MolToSmiles(molecule) for molecule in molecules),
         molecules=molecules,
-        targets=np.asarray(labels, dtype=np.float64).reshape(len(smiles), -1),
+        targets=_two_dimensional(labels),
     )
 
 
@@ -66,8 +66,7 @@ def held_out(
     columns: Mapping[tuple[int, int], Any], labels: Any, folds: Mapping[int, Sequence[int]]
 ) -> OutOfFold:
     """Return out-of-fold predictions by rank and split, of shape (n,) or (n, t)."""
-    targets = np.asarray(labels, dtype=np.float64)
-    targets = targets.reshape(len(targets), -1)
+    targets = _two_dimensional(labels)
     names = tuple("C" * (i + 1) for i in range(len(targets)))
     units = tuple(sorted(columns))
     stacked = [np.asarray(columns[u], dtype=np.float64).reshape(targets.shape) for u in units]
@@ -89,3 +88,8 @@ def config_of(folder: Path, *, data: dict[str, Any] | None = None, **sections: A
         "mlflow": {"tracking": False},
     }
     return load_stored(config | sections).config
+
+
+def _two_dimensional(labels: Any) -> Float64:
+    values = np.asarray(labels, dtype=np.float64)
+    return values[:, None] if values.ndim == 1 else values
