@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from chemprop_hpo.configs.load import load_stored
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.folds import fold_list, read_folds
 from chemprop_hpo.hpo.chemistry.molecule_set import MoleculeSet, featurise_folds
-from chemprop_hpo.hpo.chemistry.training import EpochReport, TrainingSpec
+from chemprop_hpo.hpo.chemistry.training import EpochReport, TrainingSpec, train
 from chemprop_hpo.hpo.ensembles.jobs import MemberJob, features_of, member_jobs
 from chemprop_hpo.hpo.ensembles.training import train_members
 from chemprop_hpo.hpo.trial.interrupts import stopped_by_signals
@@ -28,9 +29,14 @@ from chemprop_hpo.storage.members import MemberRecord, read_members
 from chemprop_hpo.storage.studies import open_or_create_study
 from chemprop_hpo.storage.trials import TrialRecord
 from tests.conformance.made import RECORD
+from tests.hpo.paced import PACE
 from tests.hpo.scripted import GOOD, scripted_train, table
 
-DIARY, PACE = "CHEMPROP_HPO_TEST_DIARY", "CHEMPROP_HPO_TEST_PACE"
+DIARY = "CHEMPROP_HPO_TEST_DIARY"
+
+
+LONG = 60
+"""Epochs of members that are to be met in flight."""
 
 
 def trial(number: int, params: dict[str, Any]) -> TrialRecord:
@@ -57,6 +63,11 @@ def config_of(folder: Path, *, max_epochs: int = 20, **sections: Any) -> SweepCo
         "checkpoint_every_s": 0.0,
     }
     return load_stored(config | sections).config
+
+
+def slow_config(folder: Path) -> SweepConfig:
+    """Return the configuration of members that are trained one at a time, for long."""
+    return config_of(folder, max_epochs=LONG, resources={"max_concurrent_trials": 1})
 
 
 @dataclass
@@ -126,11 +137,37 @@ def diary_train(
         if known != [True]:
             with Path(os.environ[DIARY]).open("a") as diary:
                 diary.write(f"{os.getpid()} {spec.seed} {report.epoch}\n")
-            time.sleep(float(os.environ.get(PACE, "0")))
+            time.sleep(_pace_s())
         known.clear()
         return bool(on_epoch(report, progress))
 
     return scripted_train(spec, fold, then, resume_from)
+
+
+def _pace_s() -> float:
+    file = os.environ.get(PACE)
+    return float(Path(file).read_text()) if file else 0.0
+
+
+REAL, KILLED_ONCE = 2, 14
+"""Scripts of `mixed_train`, beside those of `scripted`."""
+
+
+def mixed_train(
+    spec: TrainingSpec, fold: Any, on_epoch: Any, resume_from: Path | None = None
+) -> EpochReport | None:
+    """Follow a script, train a real model, or be killed in the third epoch and go on."""
+    if spec.model.depth == REAL:
+        return train(spec, fold, on_epoch, resume_from)
+    mark = Path(os.environ[DIARY] + ".killed")
+
+    def then(report: EpochReport, progress: Any) -> bool:
+        if spec.model.depth == KILLED_ONCE and report.epoch == 3 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return bool(on_epoch(report, progress))
+
+    return diary_train(spec, fold, then, resume_from)
 
 
 def read_diary(folder: Path) -> list[tuple[int, int, int]]:
@@ -142,7 +179,7 @@ def read_diary(folder: Path) -> list[tuple[int, int, int]]:
 
 def main() -> int:
     folder = Path(sys.argv[1])
-    members = Members(folder, config_of(folder))
+    members = Members(folder, slow_config(folder))
     try:
         with stopped_by_signals("ended"), open_database(members.config.study.storage) as db:
             members.train(db, train=diary_train)
