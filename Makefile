@@ -31,8 +31,19 @@ install: $(STAMP) ## Make the environment, or refresh it
 sweep: $(STAMP) data/freesolv.csv ## Quick start: 16 models of FreeSolv, then a table of the best
 	$(BIN)/chemprop-hpo sweep $(SWEEP)
 
+# They start no Ray and measure no time: several files at once. The others follow one by one.
+SIDE_BY_SIDE = tests/configs tests/conformance tests/storage $(addprefix tests/hpo/, \
+	chemistry evaluation predictor progress report search tracking)
+
 test: $(STAMP) ## Run the tests; make test ARGS="-k house" runs some
+ifeq ($(ARGS),)
+	@code=0; set -x; \
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(SIDE_BY_SIDE) || code=$$?; \
+	$(BIN)/pytest $(addprefix --ignore=,$(SIDE_BY_SIDE)) || code=$$?; \
+	exit $$code
+else
 	$(BIN)/pytest $(ARGS)
+endif
 
 faults: $(STAMP) ## Kill sweeps at random moments, an hour of it; ARGS="--kills 10" for less
 	$(BIN)/python -m tests.faults $(ARGS)
