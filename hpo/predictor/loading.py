@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from rdkit.DataStructs import ExplicitBitVect
 
-from chemprop_hpo.configs.errors import ResourceError
+from chemprop_hpo.configs.errors import DataError, ResourceError
 from chemprop_hpo.hpo.chemistry.checkpoints import CheckpointError
 from chemprop_hpo.hpo.chemistry.fast_sums import quicken
 from chemprop_hpo.hpo.chemistry.model import load_model
@@ -68,7 +68,7 @@ def load_ensemble(folder: Path | str, device: str = "cpu") -> Ensemble:
     _check_files(folder, manifest)
     fillings = _read_fillings(folder / FILLINGS)
     voters = [_voter_of(folder, member, fillings, device) for member in manifest.members]
-    calibrations = [_calibration(manifest, target.name) for target in manifest.targets]
+    calibrations = [_calibration(folder, manifest, target.name) for target in manifest.targets]
     return Ensemble(
         folder, manifest, Panel(voters), calibrations, _read_training(folder / TRAINING)
     )
@@ -85,10 +85,12 @@ def load_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise PredictorError(_no_predictor(folder)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PredictorError(f"{path}: cannot be read ({error})") from error
+    except OSError as error:
+        raise PredictorError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise PredictorError(f"{path}: is damaged ({error}); write the predictor anew") from error
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
@@ -101,9 +103,12 @@ def _predictor_folder(folder: Path) -> Path:
 
 
 def _no_predictor(folder: Path) -> str:
+    if folder.is_file():
+        return f"{folder}: is a file; name the folder of a predictor"
     if not folder.is_dir():
         return f"{folder}: there is no such folder; make one with: chemprop-hpo ensembles"
-    inside = sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+    # A name with a dot is that of a folder whose writing was ended half-way.
+    inside = sorted(path.parent.name for path in folder.glob(f"[!.]*/{MANIFEST}"))
     advice = f"; there is one in {', '.join(inside)}" if inside else ""
     return f"{folder}: is no predictor, since it has no {MANIFEST}{advice}"
 
@@ -115,8 +120,8 @@ def _first_problem(error: ValidationError) -> str:
             f"is of format {first['input']!r}, and this version of chemprop-hpo reads "
             f"format {FORMAT}; use the version that wrote it, or a newer one"
         )
-    where = ".".join(map(str, first["loc"]))
-    return f"is damaged ({where + ': ' if where else ''}{first['msg']}); write the predictor anew"
+    where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    return f"is damaged ({where + ': ' if where else ''}{what}); write the predictor anew"
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
@@ -174,9 +179,12 @@ def _model(path: Path, device: str) -> MPNN:
         ) from error
 
 
-def _calibration(manifest: Manifest, target: str) -> Calibration | None:
+def _calibration(folder: Path, manifest: Manifest, target: str) -> Calibration | None:
     values = manifest.calibration[target]
-    return None if values is None else Calibration.from_json(values)
+    try:
+        return None if values is None else Calibration.from_json(values)
+    except DataError as error:
+        raise PredictorError(f"{folder / MANIFEST}: is damaged ({target}: {error})") from error
 
 
 def _read_fillings(path: Path) -> Fillings:

@@ -23,6 +23,9 @@ __all__ = ["Counts", "Predicts", "predict_file", "require_output"]
 ROWS = 1024
 """Rows that are in memory at once."""
 
+MOST_NAMED = 5
+"""Columns that a message names."""
+
 DIGITS = 7
 """Significant digits of a number: as many as the models' single precision has."""
 
@@ -123,12 +126,16 @@ def require_output(output: Path, input_file: Path, *, force: bool) -> None:
     Raises
     ------
     UsageError
-        If it is the input, is a folder, lies in none, or exists and is not to be replaced.
+        If it is the input, is a folder or a device, lies in no folder, or exists and is not to
+        be replaced.
     """
     if output.exists() and input_file.exists() and output.samefile(input_file):
         raise UsageError(f"{output}: is the input itself; write to another file")
     if output.is_dir():
         raise UsageError(f"{output}: is a folder; name a file in it")
+    if output.exists() and not output.is_file():
+        # A device or a pipe would give way to a plain file, for everyone on the machine.
+        raise UsageError(f"{output}: is a device or a pipe; write to a file")
     if not output.parent.is_dir():
         raise UsageError(f"{output}: there is no folder {output.parent}; make it first")
     if output.exists() and not force:
@@ -139,8 +146,10 @@ def _require_room(table: MoleculeTable, columns: Sequence[str]) -> None:
     names = {name.strip() for name in table.header}
     if taken := [repr(name) for name in columns if name in names]:
         what = "column" if len(taken) == 1 else "columns"
+        rest = len(taken) - MOST_NAMED
+        named = ", ".join(taken[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
         raise DataError(
-            f"{table.path}: has the {what} {', '.join(taken)}, which the predictions are to be "
+            f"{table.path}: has the {what} {named}, which the predictions are to be "
             f"written to; rename or remove the {what}"
         )
 

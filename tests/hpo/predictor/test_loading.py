@@ -74,6 +74,7 @@ def test_a_changed_file_is_never_unpickled(copy, tmp_path):
         ({"colour": "red"}, r"is damaged \(colour: "),
         ({"files": {}}, r"is damaged \(fillings.npz is not in it\)"),
         ({"members": []}, r"is damaged \(members: "),
+        ({"calibration": {}}, r"is damaged \(calibration must name each target once\)"),
     ],
 )
 def test_a_manifest_that_cannot_be_used_is_refused(copy, changes, message):
@@ -87,6 +88,13 @@ def test_a_manifest_leads_out_of_its_folder_nowhere(copy, file):
     members = json.loads((copy / MANIFEST).read_text())["members"]
     change_manifest(copy, members=[members[0] | {"file": file}, *members[1:]])
     with pytest.raises(PredictorError, match=r"members\.0\.file"):
+        load_ensemble(copy)
+
+
+def test_a_calibration_that_is_no_number_is_told(copy):
+    wrong = {"factor": "much", "floor": 1.0, "quantiles": {}}
+    change_manifest(copy, calibration={"carbons": wrong, "oxygens": wrong})
+    with pytest.raises(PredictorError, match=r"manifest\.json: is damaged \(carbons: calibration"):
         load_ensemble(copy)
 
 
@@ -109,6 +117,15 @@ def test_a_folder_that_is_no_predictor_says_where_one_is(two_targets, tmp_path):
         load_ensemble(tmp_path / "none")
     shutil.copytree(two_targets, tmp_path / "rank_1")
     with pytest.raises(PredictorError, match=r"has no manifest\.json; there is one in rank_1"):
+        load_ensemble(tmp_path)
+    with pytest.raises(PredictorError, match=r"manifest\.json: is a file; name the folder"):
+        load_ensemble(tmp_path / "rank_1" / MANIFEST)
+
+
+def test_a_folder_that_was_not_finished_is_not_offered(tmp_path):
+    (tmp_path / ".rank_1.0a.tmp").mkdir()
+    (tmp_path / ".rank_1.0a.tmp" / MANIFEST).write_text("{}")
+    with pytest.raises(PredictorError, match=r"has no manifest\.json$"):
         load_ensemble(tmp_path)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import tracemalloc
 
 import numpy as np
@@ -105,6 +106,10 @@ def test_outputs_that_cannot_be_written_are_refused(files, tmp_path):
         predict_file(Lengths(), files[0], tmp_path, force=True)
     with pytest.raises(UsageError, match="there is no folder"):
         predict_file(Lengths(), files[0], tmp_path / "none" / "out.csv")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is a device or a pipe"):
+        predict_file(Lengths(), files[0], tmp_path / "pipe", force=True)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_the_file_behind_a_link_is_replaced(files, tmp_path):
@@ -119,6 +124,14 @@ def test_columns_that_the_predictions_would_get_are_refused(files):
     with pytest.raises(DataError, match=r"in\.csv: has the columns 'y_mean', 'far'"):
         predict_file(Lengths(), *files)
     assert not files[1].exists()
+
+
+def test_of_many_such_columns_a_few_are_named(files):
+    files[0].write_text("smiles,a_mean,b_mean,c_mean,d_mean,far,valid,error\nCC,1,2,3,4,5,6,7\n")
+    ensemble = Lengths()
+    ensemble.columns = ("a_mean", "b_mean", "c_mean", "d_mean", "far", "valid", "error")
+    with pytest.raises(DataError, match="'d_mean', 'far' and 2 more, which the predictions"):
+        predict_file(ensemble, *files)
 
 
 def test_a_missing_column_leaves_nothing_behind(files):
