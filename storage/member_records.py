@@ -73,6 +73,12 @@ class MemberRecord:
     started: datetime | None
     ended: datetime | None
 
+    @property
+    def reason(self) -> str:
+        """Why it ended, in one line: what its error says at last, or else how it stopped."""
+        lines = (self.error or "").strip().splitlines()
+        return lines[-1] if lines else self.stop_reason or "no reason is known"
+
 
 def read_members(
     db: Database, study: optuna.Study, keys: Iterable[MemberKey] | None = None

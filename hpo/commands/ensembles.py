@@ -225,14 +225,13 @@ def _loaded(
     study: str | None, storage: str, changes: list[str], accept_changed_data: bool
 ) -> LoadedSweep:
     """Return the study's configuration, once all is checked that can be before long imports."""
-    from chemprop_hpo.hpo.identity import check_study, manifest_of
+    from chemprop_hpo.hpo.ensembles.checking import check_data
     from chemprop_hpo.hpo.resuming import sweep_of_study
 
     with existing_database(storage) as database:
         study = study or latest(database)
         loaded = sweep_of_study(database, study, storage, overrides=changes)
-    manifest = manifest_of(loaded.config)
-    check_study(loaded, manifest, accept_changed_data=accept_changed_data)
+    check_data(loaded, accept_changed_data=accept_changed_data)
     return loaded
 
 

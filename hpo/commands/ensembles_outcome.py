@@ -30,8 +30,7 @@ def report_ensembles(result: EnsembleResult) -> None:
         say(line)
     for record in result.failed:
         key = record.key
-        why = record.error or record.stop_reason or "no reason is known"
-        note(f"trial {key.trial} split {key.split} fold {key.fold} has no model: {why}")
+        note(f"trial {key.trial} split {key.split} fold {key.fold} has no model: {record.reason}")
     if result.failed:
         note("the ensembles do without; the same command with --retry-failed trains them once more")
     for line in _next_steps(result.folder):

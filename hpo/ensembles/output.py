@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from chemprop_hpo.configs.errors import ChempropHpoError, UsageError
 from chemprop_hpo.hpo.predictor.loading import load_manifest
 from chemprop_hpo.hpo.predictor.manifest import MANIFEST
+from chemprop_hpo.hpo.report.html import PLOTS
 
-__all__ = ["COMBINED_FOLDER", "TABLES", "check_output", "rank_folder", "remove_other_ranks"]
+__all__ = [
+    "BLIND",
+    "COMBINED_FOLDER",
+    "FIGURES",
+    "OUT_OF_FOLD",
+    "TABLES",
+    "TEST",
+    "check_output",
+    "rank_folder",
+    "remove_other_ranks",
+    "remove_other_tables",
+    "remove_plots",
+]
 
 COMBINED_FOLDER = "combined"
-TABLES = (
-    "out_of_fold.csv",
-    "test_predictions.csv",
-    "blind_predictions.csv",
-    "figures.csv",
-)
+OUT_OF_FOLD, FIGURES = "out_of_fold.csv", "figures.csv"
+TEST, BLIND = "test_predictions.csv", "blind_predictions.csv"
+TABLES = (OUT_OF_FOLD, TEST, BLIND, FIGURES)
 _OURS = re.compile(r"rank_\d+|combined|plots|report\.html|\..*\.(tmp|old)")
 
 
@@ -56,6 +67,18 @@ def remove_other_ranks(folder: Path, ranks: int) -> None:
     for path in folder.glob("rank_*"):
         if path.name not in kept and (path / MANIFEST).is_file():
             shutil.rmtree(path)
+
+
+def remove_other_tables(folder: Path, kept: Collection[str]) -> None:
+    """Remove tables that an earlier command wrote and this one does not."""
+    for name in set(TABLES) - set(kept):
+        (folder / name).unlink(missing_ok=True)
+
+
+def remove_plots(folder: Path) -> None:
+    """Remove the pictures of an earlier command, which may be of other targets."""
+    for path in (folder / PLOTS).glob("*.png"):
+        path.unlink()
 
 
 def _check_predictor(folder: Path, study: str) -> None:

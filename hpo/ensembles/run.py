@@ -11,6 +11,7 @@ from pathlib import Path
 from chemprop_hpo.configs.load import LoadedSweep
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.molecule_set import featurise_folds
+from chemprop_hpo.hpo.ensembles.checking import check_data
 from chemprop_hpo.hpo.ensembles.contenders import contenders
 from chemprop_hpo.hpo.ensembles.content import Findings, report_content
 from chemprop_hpo.hpo.ensembles.events import MemberObserver
@@ -21,11 +22,12 @@ from chemprop_hpo.hpo.ensembles.out_of_fold import OutOfFold
 from chemprop_hpo.hpo.ensembles.output import check_output
 from chemprop_hpo.hpo.ensembles.plan import EnsemblePlan, Request, plan_ensembles
 from chemprop_hpo.hpo.ensembles.predictors import Workshop
+from chemprop_hpo.hpo.ensembles.searched import read_search
 from chemprop_hpo.hpo.ensembles.selection import Decision
 from chemprop_hpo.hpo.ensembles.trained import Trained, gather
 from chemprop_hpo.hpo.ensembles.training import train_members
 from chemprop_hpo.hpo.ensembles.writing import record_of_ensembles, write_all
-from chemprop_hpo.hpo.identity import check_study, manifest_of, study_folder
+from chemprop_hpo.hpo.identity import study_folder
 from chemprop_hpo.hpo.report.content import ReportContent
 from chemprop_hpo.storage.database import open_database
 from chemprop_hpo.storage.ensembles import add_ensemble
@@ -88,7 +90,7 @@ def make_ensembles(
     """
     config = loaded.config
     with ExitStack() as stack:
-        check_study(loaded, manifest_of(config), accept_changed_data=request.accept_changed_data)
+        check_data(loaded, accept_changed_data=request.accept_changed_data)
         db = stack.enter_context(open_database(config.study.storage, create=False))
         study = open_study(db, config.study_name)
         home = study_folder(config, db)
@@ -110,7 +112,7 @@ def make_ensembles(
         trained, held_out = gather(plan, home, molecules, records)
         findings = _find(config, plan, records, trained, held_out)
         log.info("judging the ensembles and drawing the report")
-        content = report_content(config, db.masked_url, findings)
+        content = report_content(config, db.masked_url, findings, read_search(study, config))
         workshop = Workshop(config, plan.decisions, trained, plan.rows.canonical, plan.data)
         write_all(folder, config, workshop, findings, content)
         add_ensemble(db, study, str(folder), record_of_ensembles(content))

@@ -119,9 +119,7 @@ def _require_all_ranks(
     there = {member.rank for member in trained}
     for trial, rank in plan.ranks.items():
         if rank not in there:
-            why = next(
-                (r.error or r.stop_reason for r in records if r.key.trial == trial), "unknown"
-            )
+            why = next((r.reason for r in records if r.key.trial == trial), "unknown")
             raise SweepFailedError(
                 f"rank {rank}: no model with the configuration of trial {trial} could be trained "
                 f"({why}); choose others with --select or --top-k"

@@ -11,9 +11,15 @@ from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.ensembles.contenders import SINGLE_BEST
 from chemprop_hpo.hpo.ensembles.content import Findings
 from chemprop_hpo.hpo.ensembles.output import (
+    BLIND,
     COMBINED_FOLDER,
+    FIGURES,
+    OUT_OF_FOLD,
+    TEST,
     rank_folder,
     remove_other_ranks,
+    remove_other_tables,
+    remove_plots,
 )
 from chemprop_hpo.hpo.ensembles.predictors import Workshop
 from chemprop_hpo.hpo.ensembles.tables import (
@@ -51,25 +57,38 @@ def write_all(
         What was made of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    scored = _test_scored(config, findings)
-    voiced = [one for one in findings.contenders if one.name != SINGLE_BEST]
-    for rank, one in enumerate(voiced[:-1], start=1):
-        workshop.write(folder / rank_folder(rank), one, scored)
-    workshop.write(folder / COMBINED_FOLDER, voiced[-1], scored)
-    remove_other_ranks(folder, len(voiced) - 1)
-    write_csv(
-        out_of_fold_table(config, findings.held_out, findings.contenders),
-        folder / "out_of_fold.csv",
-    )
-    if findings.test is not None:
-        table = test_table(config, findings.test, findings.contenders)
-        write_csv(table, folder / "test_predictions.csv")
-    write_csv(figures_table(content), folder / "figures.csv")
+    _write_predictors(folder, config, workshop, findings)
+    kept = _write_tables(folder, config, findings)
+    write_csv(figures_table(content), folder / FIGURES)
+    remove_other_tables(folder, {FIGURES, *kept})
+    remove_plots(folder)
     write_report(content, folder)
+
+
+def _write_predictors(
+    folder: Path, config: SweepConfig, workshop: Workshop, findings: Findings
+) -> None:
+    scored = _test_scored(config, findings)
+    *ranks, combination = [one for one in findings.contenders if one.name != SINGLE_BEST]
+    for rank, one in enumerate(ranks, start=1):
+        workshop.write(folder / rank_folder(rank), one, scored)
+    workshop.write(folder / COMBINED_FOLDER, combination, scored)
+    remove_other_ranks(folder, len(ranks))
+
+
+def _write_tables(folder: Path, config: SweepConfig, findings: Findings) -> list[str]:
+    """Write the tables of predictions, and return their names."""
+    found = findings.contenders
+    write_csv(out_of_fold_table(config, findings.held_out, found), folder / OUT_OF_FOLD)
+    written = [OUT_OF_FOLD]
+    if findings.test is not None:
+        write_csv(test_table(config, findings.test, found), folder / TEST)
+        written.append(TEST)
     if config.data.blind_file is not None:
         ensemble = load_ensemble(folder / COMBINED_FOLDER)
-        output = folder / "blind_predictions.csv"
-        predict_file(ensemble, config.data.blind_file, output, force=True)
+        predict_file(ensemble, config.data.blind_file, folder / BLIND, force=True)
+        written.append(BLIND)
+    return written
 
 
 def record_of_ensembles(content: ReportContent) -> dict[str, Any]:

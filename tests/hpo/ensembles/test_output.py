@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from chemprop_hpo.configs.errors import UsageError
-from chemprop_hpo.hpo.ensembles.output import check_output, rank_folder, remove_other_ranks
+from chemprop_hpo.hpo.ensembles.output import (
+    check_output,
+    rank_folder,
+    remove_other_ranks,
+    remove_other_tables,
+    remove_plots,
+)
 from chemprop_hpo.hpo.predictor.manifest import Manifest, Target, manifest_text
 
 
@@ -121,3 +127,15 @@ def test_ranks_of_an_earlier_command_are_removed(tmp_path: Path) -> None:
     remove_other_ranks(tmp_path, 2)
     left = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
     assert left == ["combined", "plots", "rank_1", "rank_2", "rank_9"]
+
+
+def test_tables_and_pictures_of_an_earlier_command_are_removed(tmp_path: Path) -> None:
+    made_before(tmp_path)
+    (tmp_path / "plots" / "parity_09_gone.png").touch()
+    remove_other_tables(tmp_path, ["figures.csv", "out_of_fold.csv"])
+    remove_plots(tmp_path)
+    files = sorted(path.name for path in tmp_path.iterdir() if path.is_file())
+    assert files == ["figures.csv", "out_of_fold.csv", "report.html"]
+    assert list((tmp_path / "plots").iterdir()) == []
+    remove_other_tables(tmp_path, ["figures.csv", "out_of_fold.csv"])  # nothing left to remove
+    remove_plots(tmp_path / "elsewhere")
