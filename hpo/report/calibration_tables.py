@@ -78,7 +78,7 @@ def _probabilities(content: ReportContent, parts: Parts) -> Table | None:
     header = ("", "n", "Share of class 1", "Mean probability", "Calibration error")
     caption = (
         f"Probabilities of {content.ensembles[-1].name}. Calibration error: the mean distance "
-        "between predicted probability and observed share over ten bins (0 is honest)."
+        "between predicted probability and observed share over ten bins (0 is perfect)."
     )
     return Table(caption, header, groups)
 

@@ -116,15 +116,16 @@ def _gain_cell(gains: Sequence[Gains], k: int, several: bool) -> Cell:
 
 def _overview_caption(content: ReportContent) -> str:
     first, part = content.ensembles[0].name, gains_part(content)
+    loss = "RMSE" if content.task == "regression" else "log loss"
     if len(content.targets) > 1:
         return (
             f"{macro_title(content.task)}, with 95 % bootstrap intervals; the best in bold. Last "
             f"column: in how many targets an ensemble is clearly better or worse than {first}, and "
-            f"in how many that stays open. Clearly: the 95 % interval of the gain ({part}, paired "
-            "over the same rows) does not hold zero."
+            f"in how many that stays open. Clearly: the 95 % interval of the gain in {loss} "
+            f"({part}, paired over the same rows) does not hold zero."
         )
     return (
-        f"With 95 % bootstrap intervals; the best in bold. Gain: by how much the error is lower "
+        f"With 95 % bootstrap intervals; the best in bold. Gain: by how much the {loss} is lower "
         f"than that of {first} on the same rows ({part}, paired); where the "
         "interval lies above zero, the gain is clear."
     )

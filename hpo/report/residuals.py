@@ -87,5 +87,5 @@ def _caption(ensemble: str, binned: bool) -> str:
         f"Errors of {ensemble} on test molecules. Where they grow to the left, predictions of "
         "molecules unlike the training set deserve less trust."
     )
-    steps = " The dark steps are plus and minus the RMSE of equally many molecules each."
+    steps = " The dark steps are plus and minus the RMSE of about equally many molecules each."
     return text + (steps if binned else "")

@@ -10,6 +10,9 @@ from chemprop_hpo.hpo.report.tables import Cell, Group, Row, Table, plain_rows
 
 __all__ = ["configurations_table", "decisions_table", "members_table", "weights_table"]
 
+ENDINGS = {"max_t": "all epochs trained", "nan": "loss not a number", "oom": "out of memory"}
+"""How members end, where the name of the reason does not say it."""
+
 MOST_PASSED_OVER = 30
 """How many of the trials that were passed over are listed."""
 
@@ -91,7 +94,7 @@ def _rank(rank: int, members: Iterable[Member]) -> Group:
 
 def _member(member: Member) -> Row:
     best = NOTHING if member.best_epoch is None else str(member.best_epoch)
-    ended = member.stop_reason.replace("_", " ")
+    ended = ENDINGS.get(member.stop_reason, member.stop_reason.replace("_", " "))
     texts = (str(member.seed), str(member.epochs), best, as_number(member.value, 4))
     last = Cell(ended, member.error or "")
     return Row(f"{member.split}, {member.fold}", (*map(Cell, texts), last))

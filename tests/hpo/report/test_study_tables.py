@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from chemprop_hpo.hpo.report.content import Decision
-from chemprop_hpo.hpo.report.figure_tables import target_table
+from chemprop_hpo.hpo.report.figure_tables import overview, target_table
 from chemprop_hpo.hpo.report.gains import gains
 from chemprop_hpo.hpo.report.study_tables import (
     configurations_table,
@@ -43,6 +43,23 @@ def test_members_stand_in_the_order_of_ranks_splits_and_folds():
     table = members_table(replace(content, members=content.members[::-1]))
     assert [group.title for group in table.groups] == ["Rank 1 (trial 11)", "Rank 2 (trial 12)"]
     assert [row[0] for row in texts(table)] == ["0, 0", "0, 1", "0, 2"] * 2
+
+
+def test_how_a_member_ended_is_said_in_words():
+    member = made_content().members[0]
+    reasons = ("max_t", "early_stopping", "nan", "waiting")
+    members = tuple(replace(member, fold=i, stop_reason=r) for i, r in enumerate(reasons))
+    rows = texts(members_table(replace(made_content(), members=members)))
+    ended = ["all epochs trained", "early stopping", "loss not a number", "waiting"]
+    assert [row[-1] for row in rows] == ended
+
+
+def test_a_gain_says_what_it_is_a_gain_in():
+    for targets in (NINE[:1], NINE[:2]):
+        for task, loss in (("regression", "RMSE"), ("classification", "log loss")):
+            content = made_content(targets, task=task)
+            found = [gains(content, i) for i in range(len(targets))]
+            assert loss in overview(content, found).caption
 
 
 def test_each_target_has_its_weights_and_the_rule_that_chose_them():
