@@ -15,6 +15,7 @@ from chemprop_hpo.hpo.ensembles.judging import Judge, Said
 from chemprop_hpo.hpo.ensembles.out_of_fold import OutOfFold
 from chemprop_hpo.hpo.ensembles.selection import Decision
 from chemprop_hpo.hpo.report import content as report
+from chemprop_hpo.hpo.report.searched import Search
 from chemprop_hpo.hpo.tracking.manifest import package_versions
 from chemprop_hpo.storage.member_records import MemberRecord
 
@@ -47,7 +48,9 @@ class Findings:
     warnings: tuple[str, ...]
 
 
-def report_content(config: SweepConfig, storage: str, findings: Findings) -> report.ReportContent:
+def report_content(
+    config: SweepConfig, storage: str, findings: Findings, search: Search | None = None
+) -> report.ReportContent:
     """Judge all contenders, and return what the report shows.
 
     Parameters
@@ -56,6 +59,8 @@ def report_content(config: SweepConfig, storage: str, findings: Findings) -> rep
     storage : str
         The database, its password masked.
     findings : Findings
+    search : Search, optional
+        What the study searched and found.
     """
     data = config.data
     judge = Judge(config.task == "classification", data.transforms, config.seed)
@@ -79,6 +84,7 @@ def report_content(config: SweepConfig, storage: str, findings: Findings) -> rep
         notes=findings.notes,
         warnings=findings.warnings,
         versions=package_versions(),
+        search=search,
     )
 
 

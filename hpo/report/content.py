@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from chemprop_hpo.configs.schema import Transform
 from chemprop_hpo.hpo.evaluation.bootstrap import Interval
+from chemprop_hpo.hpo.report.searched import Search
 
 __all__ = [
     "Combination",
@@ -214,6 +215,8 @@ class ReportContent:
         is the one that the pictures show.
     combinations : tuple of Combination
         One for each target, or empty where nothing was combined.
+    search : Search or None
+        What the study searched and found; None leaves its section out.
     """
 
     title: str
@@ -232,6 +235,7 @@ class ReportContent:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     versions: Mapping[str, str | None] = field(default_factory=dict)
+    search: Search | None = None
 
     @property
     def has_test(self) -> bool:

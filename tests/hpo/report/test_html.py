@@ -10,6 +10,7 @@ from chemprop_hpo.hpo.report.content import Member, Target
 from chemprop_hpo.hpo.report.html import page, write_report
 from chemprop_hpo.hpo.report.plots import Pictures
 from tests.hpo.report.made_content import NINE, interval, made_content, without_test
+from tests.hpo.report.made_search import made_search
 
 VOID = {"meta", "img", "br"}
 
@@ -197,7 +198,7 @@ def test_only_what_there_is_has_a_section():
         content, members=(), decisions=(), configurations={}, combinations=(), versions={}, notes=()
     )
     found = without_pictures(bare)
-    assert not {"members", "configurations", "weights"} & set(found.ids)
+    assert not {"members", "configurations", "weights", "search"} & set(found.ids)
     assert {"comparison", "targets", "reading"} <= set(found.ids)
 
 
@@ -211,3 +212,12 @@ def test_one_ensemble_alone_is_a_report():
 def test_no_figure_stands_where_it_is_not_defined():
     text = without_pictures(made_content(rows=2, test_rows=1, ranks=1, folds=1)).text
     assert not re.search(r"\b(nan|inf|None)\b", text)
+
+
+def test_the_search_has_a_section_of_its_own_after_the_configurations():
+    found = without_pictures(replace(small(), search=made_search(100, 3)))
+    sections = [i for i in found.ids if i in {"configurations", "search", "members"}]
+    assert sections == ["configurations", "search", "members"]
+    assert "#search" in found.references
+    assert "41 %" in found.text
+    assert "ffn_type" in found.text
