@@ -36,6 +36,7 @@ from chemprop_hpo.hpo.sweep import start_sweep
 FEATURES = "v1_rdkit_2d_normalized"
 TRIALS = 10
 TOP_K = 3
+ARMS = ("tuned", "defaults", "features")
 
 DEFAULTS: dict[str, Any] = {
     "model": {"aggregation": "norm"},
@@ -68,7 +69,7 @@ class Case:
     settings: Mapping[str, Any]
     max_epochs: int
     seed: int
-    arms: tuple[str, ...] = ("defaults", "features", "tuned")
+    arms: tuple[str, ...] = ARMS
 
 
 def esol(data: Path) -> Iterator[Case]:
@@ -92,7 +93,7 @@ def biogen(data: Path) -> Iterator[Case]:
                 "test_file": str(folder / f"{name}_test.csv"),
                 "target_cols": ["activity"],
             }
-            arms = ("defaults", "features", "tuned") if seed == 0 else ("tuned",)
+            arms = ARMS if seed == 0 else ("tuned",)
             yield Case("biogen", name, {"data": table}, 40, seed, arms)
 
 
@@ -121,11 +122,13 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     parts = []
     for suite in options.only:
-        for case in SUITES[suite](options.data):
-            for arm in case.arms:
-                parts.append(_figures(case, arm, options.out))
-                figures = pd.concat(parts, ignore_index=True)
-                figures.to_csv(options.out / "figures.csv", index=False)
+        cases = list(SUITES[suite](options.data))
+        for arm in ARMS:
+            for case in cases:
+                if arm in case.arms:
+                    parts.append(_figures(case, arm, options.out))
+                    figures = pd.concat(parts, ignore_index=True)
+                    figures.to_csv(options.out / "figures.csv", index=False)
         for line in _report(suite, figures[figures.suite == suite]):
             print(line, flush=True)
 
