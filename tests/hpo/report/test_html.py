@@ -207,6 +207,8 @@ def test_one_ensemble_alone_is_a_report():
     text = without_pictures(replace(content, ensembles=content.ensembles[-1:])).text
     assert "On test data, combined has an RMSE of" in text
     assert "clearly better than" not in text
+    assert "The first row is what one model gives" not in text
+    assert "The first row is what one model gives" in without_pictures(content).text
 
 
 def test_no_figure_stands_where_it_is_not_defined():
