@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from chemprop_hpo.hpo.report.content import ReportContent
 from chemprop_hpo.hpo.report.digits import as_value
@@ -29,6 +37,9 @@ COLUMNS, WIDTH, HEIGHT = 3, 2.35, 1.95
 
 FAR = 4.0
 """Values that are farther from the best than so many times the median are put on the edge."""
+
+WIDE = 50
+"""A logarithmic scale that reaches less far than by this factor has labels at its ends."""
 
 PADDING = 0.05
 SIZES = ((8, 1.0), (6.5, 0.76))
@@ -103,18 +114,27 @@ def _prepare_range(axis: Axes, search: Search, parameter: SearchedParameter) -> 
     found = [place for place, _ in places(search, parameter)]
     low, high = min([*found, ends[0]]), max([*found, ends[1]])
     if parameter.log:
-        axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(numticks=5))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: as_value(float(x))))
-        axis.xaxis.set_minor_formatter(NullFormatter())
-        factor = (high / low) ** PADDING
-        axis.set_xlim(low / factor, high * factor)
+        _make_logarithmic(axis, low, high)
     else:
         whole = parameter.step is not None and parameter.step == int(parameter.step)
         axis.xaxis.set_major_locator(MaxNLocator(4, integer=whole))
         axis.set_xlim(low - PADDING * (high - low), high + PADDING * (high - low))
     for end in ends:
         axis.axvline(end, color=GREY, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1)
+
+
+def _make_logarithmic(axis: Axes, low: float, high: float) -> None:
+    axis.set_xscale("log")
+    if high / low < WIDE:
+        middle = float(f"{math.sqrt(low * high):.1e}")
+        axis.xaxis.set_major_locator(FixedLocator([low, middle, high]))
+        axis.xaxis.set_minor_locator(NullLocator())
+    else:
+        axis.xaxis.set_major_locator(LogLocator(numticks=5))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: as_value(float(x))))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    factor = (high / low) ** PADDING
+    axis.set_xlim(low / factor, high * factor)
 
 
 def _shade(axis: Axes, search: Search, parameter: SearchedParameter) -> None:

@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from chemprop_hpo.hpo.report.importance_bars import draw_importances
 from chemprop_hpo.hpo.report.plots import draw_pictures
-from chemprop_hpo.hpo.report.search_panels import draw_search
+from chemprop_hpo.hpo.report.search_panels import _make_logarithmic, draw_search
 from chemprop_hpo.hpo.report.searched import Search, SearchedParameter, SearchedTrial
 from tests.hpo.report.made_content import made_content
 from tests.hpo.report.made_search import made_search
@@ -109,3 +110,17 @@ def test_captions_say_which_trials_count():
     content = content_of(made_search(100, 2))
     assert "100 complete ones and 50 that were stopped" in draw(draw_importances, content).caption
     assert "Blue: the best 20" in draw(draw_search, content).caption
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.1, 0.12), (3e-4, 8e-4), (1e-4, 3e-3), (1e-9, 1.0)])
+def test_logarithmic_ranges_have_at_least_two_labels_in_view(low, high):
+    (axis,) = Figure().subplots(1, 1, squeeze=False)[0]
+    _make_logarithmic(axis, low, high)
+    ends = axis.get_xlim()
+    labels = [
+        label.get_text()
+        for place, label in zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)
+        if ends[0] <= place <= ends[1]
+    ]
+    assert 2 <= len([label for label in labels if label]) <= 6
+    assert not any("$" in label for label in labels)
