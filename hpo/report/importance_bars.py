@@ -52,5 +52,5 @@ def _caption(search: Search) -> str:
         f"How much the values of the best {top} trials differ from those of all: {n} complete "
         f"ones{stopped} (conditional PED-ANOVA; the shares sum to one). Marks: what 95 of 100 "
         "random choices of the best stay below. A grey bar does not reach beyond its mark, and "
-        "may be chance."
+        "may be chance; what the sampler hardly varied cannot show what it counts."
     )

@@ -69,7 +69,8 @@ def _observation(search: Search, parameter: SearchedParameter) -> str:
     if end is None:
         return ""
     if not (parameter.can_be_lower if end == "low" else parameter.can_be_higher):
-        return f"the top trials crowd at the {end} end, beyond which there is nothing"
+        most = "least" if end == "low" else "most"
+        return f"the top trials crowd at the {end} end, the {most} that is possible"
     return f"the top trials crowd at the {end} end: {_advice(parameter, end)}"
 
 
@@ -89,7 +90,7 @@ def _caption(content: ReportContent, search: Search) -> str:
     )
     crowd = (
         " A range is called crowded at an end where half of the top trials or more lie in its "
-        "outermost tenth, and chance would do that in less than 1 of 100 cases."
+        "outermost tenth, and values spread evenly would do that in less than 1 of 100 cases."
     )
     few = " With so few trials, no range is judged."
     unknown = f" Importances are not known: {search.reason}." if search.reason else ""

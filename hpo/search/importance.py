@@ -77,8 +77,9 @@ def importances(study: Study, names: Collection[str], *, seed: int = 0) -> Impor
     A parameter is important where its values among the top trials are distributed otherwise
     than among all trials [1]_. A parameter that is searched only on some branch is judged on
     that branch alone, and weighed by how many of the trials and of the top took it [2]_; the
-    choice of the branch itself counts for the parameter that decides it. With the values that
-    were sampled as the reference, it matters little that a sampler prefers some of them.
+    choice of the branch itself counts for the parameter that decides it. The reference is what
+    was sampled, not the whole space: that a sampler prefers some values counts for nothing, and
+    a parameter that it hardly varied cannot show its importance.
 
     Complete trials and those that the scheduler stopped count. The latter are never of the top,
     as they are the worse ones to the sampler too. Failed and continued trials are left out, and
