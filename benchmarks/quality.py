@@ -28,7 +28,7 @@ import pandas as pd
 import yaml
 
 from chemprop_hpo.configs.load import load_sweep
-from chemprop_hpo.hpo.ensembles.choosing import Choice
+from chemprop_hpo.hpo.ensembles.configurations.choosing import Choice
 from chemprop_hpo.hpo.ensembles.plan import Request
 from chemprop_hpo.hpo.ensembles.run import make_ensembles
 from chemprop_hpo.hpo.sweep import start_sweep

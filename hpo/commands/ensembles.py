@@ -183,7 +183,7 @@ class Wish:
 
 def _train(loaded: LoadedSweep, wish: Wish, log_level: LogLevel) -> None:
     with _shown(log_level) as display:
-        from chemprop_hpo.hpo.ensembles.choosing import Choice
+        from chemprop_hpo.hpo.ensembles.configurations.choosing import Choice
         from chemprop_hpo.hpo.ensembles.plan import Request
         from chemprop_hpo.hpo.ensembles.run import make_ensembles
 

@@ -19,10 +19,10 @@ from chemprop_hpo.hpo.chemistry.folds import (
     read_folds,
 )
 from chemprop_hpo.hpo.chemistry.problems import raise_all
-from chemprop_hpo.hpo.ensembles.choosing import Choice, choose
-from chemprop_hpo.hpo.ensembles.jobs import MemberJob, member_jobs
-from chemprop_hpo.hpo.ensembles.out_of_fold import TrainingRows, training_rows
-from chemprop_hpo.hpo.ensembles.selection import Decision
+from chemprop_hpo.hpo.ensembles.combining.out_of_fold import TrainingRows, training_rows
+from chemprop_hpo.hpo.ensembles.configurations.choosing import Choice, choose
+from chemprop_hpo.hpo.ensembles.configurations.selection import Decision
+from chemprop_hpo.hpo.ensembles.members.jobs import MemberJob, member_jobs
 from chemprop_hpo.hpo.ensembles.test_rows import read_test_rows
 from chemprop_hpo.storage.studies import Study
 

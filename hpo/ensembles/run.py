@@ -12,21 +12,21 @@ from chemprop_hpo.configs.load import LoadedSweep
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.molecule_set import featurise_folds
 from chemprop_hpo.hpo.ensembles.checking import check_data
-from chemprop_hpo.hpo.ensembles.contenders import contenders
-from chemprop_hpo.hpo.ensembles.content import Findings, report_content
-from chemprop_hpo.hpo.ensembles.events import MemberObserver
-from chemprop_hpo.hpo.ensembles.held_out import predict_held_out
-from chemprop_hpo.hpo.ensembles.jobs import features_of
-from chemprop_hpo.hpo.ensembles.notes import notes_on, warnings_on
-from chemprop_hpo.hpo.ensembles.out_of_fold import OutOfFold
-from chemprop_hpo.hpo.ensembles.output import check_output
+from chemprop_hpo.hpo.ensembles.combining.candidates import candidates
+from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold
+from chemprop_hpo.hpo.ensembles.combining.test_predictions import predict_test_rows
+from chemprop_hpo.hpo.ensembles.configurations.selection import Decision
+from chemprop_hpo.hpo.ensembles.members.events import MemberObserver
+from chemprop_hpo.hpo.ensembles.members.jobs import features_of
+from chemprop_hpo.hpo.ensembles.members.training import train_members
 from chemprop_hpo.hpo.ensembles.plan import EnsemblePlan, Request, plan_ensembles
-from chemprop_hpo.hpo.ensembles.predictors import Workshop
-from chemprop_hpo.hpo.ensembles.searched import read_search
-from chemprop_hpo.hpo.ensembles.selection import Decision
+from chemprop_hpo.hpo.ensembles.results.content import Findings, report_content
+from chemprop_hpo.hpo.ensembles.results.notes import notes_on, warnings_on
+from chemprop_hpo.hpo.ensembles.results.output import check_output
+from chemprop_hpo.hpo.ensembles.results.predictor_writer import PredictorWriter
+from chemprop_hpo.hpo.ensembles.results.searched import read_search
+from chemprop_hpo.hpo.ensembles.results.writing import record_of_ensembles, write_all
 from chemprop_hpo.hpo.ensembles.trained import Trained, gather
-from chemprop_hpo.hpo.ensembles.training import train_members
-from chemprop_hpo.hpo.ensembles.writing import record_of_ensembles, write_all
 from chemprop_hpo.hpo.identity import study_folder
 from chemprop_hpo.hpo.report.content import ReportContent
 from chemprop_hpo.storage.database import open_database
@@ -113,8 +113,8 @@ def make_ensembles(
         findings = _find(config, plan, records, trained, held_out)
         log.info("judging the ensembles and drawing the report")
         content = report_content(config, db.masked_url, findings, read_search(study, config))
-        workshop = Workshop(config, plan.decisions, trained, plan.rows.canonical, plan.data)
-        write_all(folder, config, workshop, findings, content)
+        writer = PredictorWriter(config, plan.decisions, trained, plan.rows.canonical, plan.data)
+        write_all(folder, config, writer, findings, content)
         add_ensemble(db, study, str(folder), record_of_ensembles(content))
     failed = [record for record in records if record.state != "complete"]
     return EnsembleResult(config.study_name, folder, plan.decisions, content, failed)
@@ -129,15 +129,15 @@ def _find(
 ) -> Findings:
     keys = [member.key for member in trained]
     classification = config.task == "classification"
-    found, weighting = contenders(held_out, keys, classification=classification, seed=config.seed)
+    found, weighting = candidates(held_out, keys, classification=classification, seed=config.seed)
     # Only now, when nothing is chosen any more.
-    test = None if plan.test is None else predict_held_out(plan.test, trained, plan.rows)
+    test = None if plan.test is None else predict_test_rows(plan.test, trained, plan.rows)
     return Findings(
         decisions=plan.decisions,
         members=[(plan.ranks[record.key.trial], record) for record in records],
         held_out=held_out,
         test=test,
-        contenders=found,
+        candidates=found,
         weighting=weighting,
         notes=(*plan.notes, *notes_on(config, held_out, test)),
         warnings=(*plan.warnings, *warnings_on(config, held_out, found)),

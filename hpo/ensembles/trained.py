@@ -19,8 +19,8 @@ from chemprop_hpo.hpo.chemistry.fold import Fold
 from chemprop_hpo.hpo.chemistry.model import load_model
 from chemprop_hpo.hpo.chemistry.molecule_set import MoleculeSet
 from chemprop_hpo.hpo.chemistry.molecule_vectors import Filling
-from chemprop_hpo.hpo.ensembles.combination import MemberKey
-from chemprop_hpo.hpo.ensembles.out_of_fold import OutOfFold, out_of_fold
+from chemprop_hpo.hpo.ensembles.combining.combination import MemberKey
+from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold, out_of_fold
 from chemprop_hpo.hpo.ensembles.plan import EnsemblePlan
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
 from chemprop_hpo.storage.member_records import MemberRecord

@@ -23,10 +23,10 @@ from chemprop_hpo.hpo.chemistry.molecules import read_molecules
 from chemprop_hpo.hpo.evaluation.calibration import Calibration
 from chemprop_hpo.hpo.predictor.errors import PredictorError
 from chemprop_hpo.hpo.predictor.manifest import FORMAT, MANIFEST, FileMark, Manifest, Member
+from chemprop_hpo.hpo.predictor.member_models import MemberModel
 from chemprop_hpo.hpo.predictor.panel import Panel
 from chemprop_hpo.hpo.predictor.predicting import Ensemble
 from chemprop_hpo.hpo.predictor.similarity import fingerprint
-from chemprop_hpo.hpo.predictor.voters import Voter
 from chemprop_hpo.hpo.predictor.writing import FILLINGS, TRAINING, mark_of
 
 __all__ = ["load_ensemble", "load_manifest"]
@@ -67,10 +67,10 @@ def load_ensemble(folder: Path | str, device: str = "cpu") -> Ensemble:
     manifest = load_manifest(folder)
     _check_files(folder, manifest)
     fillings = _read_fillings(folder / FILLINGS)
-    voters = [_voter_of(folder, member, fillings, device) for member in manifest.members]
+    models = [_member_model(folder, member, fillings, device) for member in manifest.members]
     calibrations = [_calibration(folder, manifest, target.name) for target in manifest.targets]
     return Ensemble(
-        folder, manifest, Panel(voters), calibrations, _read_training(folder / TRAINING)
+        folder, manifest, Panel(models), calibrations, _read_training(folder / TRAINING)
     )
 
 
@@ -156,7 +156,7 @@ def _difference(found: FileMark, expected: FileMark) -> str:
     return "its sha256 differs"
 
 
-def _voter_of(folder: Path, member: Member, fillings: Fillings, device: str) -> Voter:
+def _member_model(folder: Path, member: Member, fillings: Fillings, device: str) -> MemberModel:
     try:
         own = {n: Filling(fillings[member.fillings[n]]) for n in member.molecule_features}
     except KeyError as error:
@@ -164,7 +164,7 @@ def _voter_of(folder: Path, member: Member, fillings: Fillings, device: str) -> 
             f"{folder / MANIFEST}: is damaged ({member.file} has no filling {error}); "
             "write the predictor anew"
         ) from error
-    return Voter(_model(folder / member.file, device), member.atom_features, own)
+    return MemberModel(_model(folder / member.file, device), member.atom_features, own)
 
 
 def _model(path: Path, device: str) -> MPNN:

@@ -12,8 +12,8 @@ from rdkit.Chem import Mol
 
 from chemprop_hpo.configs.errors import UsageError
 from chemprop_hpo.hpo.predictor.features import Features, featurise_molecules
+from chemprop_hpo.hpo.predictor.member_models import MemberModel, outputs_of
 from chemprop_hpo.hpo.predictor.reading import ReadMolecule, read_smiles
-from chemprop_hpo.hpo.predictor.voters import Voter, outputs_of
 
 __all__ = ["CHUNK", "Answer", "Panel"]
 
@@ -49,18 +49,18 @@ class Panel:
 
     Parameters
     ----------
-    voters : sequence of Voter
+    members : sequence of MemberModel
         At least one, all for the same targets and on one device.
     """
 
-    def __init__(self, voters: Sequence[Voter]) -> None:
-        self._voters = voters
-        self._n_targets = int(voters[0].model.n_tasks)
-        self._atom_features = {voter.atom_features for voter in voters}
-        self._molecule_features = {name for voter in voters for name in voter.fillings}
+    def __init__(self, members: Sequence[MemberModel]) -> None:
+        self._members = members
+        self._n_targets = int(members[0].model.n_tasks)
+        self._atom_features = {member.atom_features for member in members}
+        self._molecule_features = {name for member in members for name in member.fillings}
 
     def __len__(self) -> int:
-        return len(self._voters)
+        return len(self._members)
 
     def member_outputs(self, smiles: Iterable[str]) -> Float64:
         """Return what each model says of molecules.
@@ -87,7 +87,7 @@ class Panel:
         features = self._features(read, errors)
         outputs = self._unknown(len(read))
         if sound := [i for i, error in enumerate(errors) if not error]:
-            outputs[:, sound] = outputs_of(self._voters, features)
+            outputs[:, sound] = outputs_of(self._members, features)
             for i in _wild(outputs, sound):
                 outputs[:, i] = np.nan
                 errors[i] = NOT_FINITE
@@ -105,7 +105,7 @@ class Panel:
         return features
 
     def _unknown(self, rows: int) -> Float64:
-        return np.full((len(self._voters), rows, self._n_targets), np.nan)
+        return np.full((len(self._members), rows, self._n_targets), np.nan)
 
 
 def chunks(smiles: Iterable[str]) -> Iterator[list[str]]:

@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from chemprop_hpo.hpo.ensembles.events import (
+from chemprop_hpo.hpo.ensembles.members.events import (
     MemberEnded,
     MemberEpoch,
     MembersEnded,

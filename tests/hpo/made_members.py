@@ -21,8 +21,8 @@ from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.folds import fold_list, read_folds
 from chemprop_hpo.hpo.chemistry.molecule_set import MoleculeSet, featurise_folds
 from chemprop_hpo.hpo.chemistry.training import EpochReport, TrainingSpec, train
-from chemprop_hpo.hpo.ensembles.jobs import MemberJob, features_of, member_jobs
-from chemprop_hpo.hpo.ensembles.training import train_members
+from chemprop_hpo.hpo.ensembles.members.jobs import MemberJob, features_of, member_jobs
+from chemprop_hpo.hpo.ensembles.members.training import train_members
 from chemprop_hpo.hpo.trial.interrupts import stopped_by_signals
 from chemprop_hpo.storage.database import Database, open_database
 from chemprop_hpo.storage.members import MemberRecord, read_members

@@ -11,7 +11,7 @@ import pytest
 
 from chemprop_hpo.hpo.cli import run
 
-COMMANDS = ["sweep", "resume", "top-k", "predict", "status", "studies", "delete"]
+COMMANDS = ["sweep", "resume", "top-k", "ensembles", "predict", "status", "studies", "delete"]
 COMMANDS += ["validate", "schema"]
 SECRET = "hunter2/@x"
 

@@ -15,7 +15,7 @@ from chemprop_hpo.configs.load import load_stored
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.data import FoldTables, Table
 from chemprop_hpo.hpo.chemistry.data_report import DataReport
-from chemprop_hpo.hpo.ensembles.out_of_fold import OutOfFold, TrainingRows
+from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold, TrainingRows
 from chemprop_hpo.storage.trials import TrialRecord
 from tests.hpo import made_members
 

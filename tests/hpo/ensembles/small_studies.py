@@ -17,7 +17,7 @@ from rdkit import Chem
 
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
 from chemprop_hpo.hpo.chemistry.training import train
-from chemprop_hpo.hpo.ensembles.jobs import MemberJob
+from chemprop_hpo.hpo.ensembles.members.jobs import MemberJob
 from chemprop_hpo.hpo.identity import manifest_of, record_of
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
 from chemprop_hpo.storage.database import Database, open_database

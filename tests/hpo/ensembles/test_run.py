@@ -18,7 +18,7 @@ from chemprop_hpo.configs.errors import StudyMismatchError, SweepFailedError, Us
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
 from chemprop_hpo.hpo.chemistry.folds import fold_list, read_folds
 from chemprop_hpo.hpo.ensembles import judging, run, writing
-from chemprop_hpo.hpo.ensembles.choosing import Choice
+from chemprop_hpo.hpo.ensembles.configurations.choosing import Choice
 from chemprop_hpo.hpo.ensembles.plan import Request
 from chemprop_hpo.hpo.ensembles.run import EnsembleResult, make_ensembles
 from chemprop_hpo.hpo.predictor import load_ensemble

@@ -157,8 +157,8 @@ def test_a_molecule_whose_descriptor_fails_gets_its_reason(ensemble, monkeypatch
 def test_a_prediction_that_is_no_number_is_an_error_of_its_row(ensemble, monkeypatch):
     from chemprop_hpo.hpo.predictor import panel
 
-    def wild(voters, features):
-        outputs = np.ones((len(voters), 2, 2))
+    def wild(members, features):
+        outputs = np.ones((len(members), 2, 2))
         outputs[1, 0, 1] = np.inf
         return outputs
 

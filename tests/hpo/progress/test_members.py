@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from chemprop_hpo.hpo.ensembles.events import (
+from chemprop_hpo.hpo.ensembles.members.events import (
     MemberEnded,
     MemberEpoch,
     MemberObserver,

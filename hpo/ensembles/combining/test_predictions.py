@@ -1,0 +1,63 @@
+"""What the members say of the test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chemprop_hpo.hpo.chemistry.data import Table
+from chemprop_hpo.hpo.chemistry.fast_sums import quicken
+from chemprop_hpo.hpo.chemistry.model import load_model
+from chemprop_hpo.hpo.chemistry.molecules import read_molecules
+from chemprop_hpo.hpo.ensembles.combining.combination import MemberKey
+from chemprop_hpo.hpo.ensembles.combining.out_of_fold import TrainingRows
+from chemprop_hpo.hpo.ensembles.trained import Trained
+from chemprop_hpo.hpo.predictor.member_models import MemberModel
+from chemprop_hpo.hpo.predictor.panel import Panel
+from chemprop_hpo.hpo.predictor.similarity import fingerprint, nearest_similarities
+
+__all__ = ["TestPredictions", "predict_test_rows"]
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TestPredictions:
+    """Test rows and what each member says of them.
+
+    Attributes
+    ----------
+    table : Table
+        The rows, n of them.
+    outputs : mapping of MemberKey to float64 array, shape (n, t)
+        In transformed units, or probabilities.
+    similarity : float64 array, shape (n,)
+        To the nearest molecule of the training set.
+    """
+
+    table: Table
+    outputs: Mapping[MemberKey, Float64]
+    similarity: Float64
+
+
+def predict_test_rows(
+    table: Table, trained: Sequence[Trained], rows: TrainingRows
+) -> TestPredictions:
+    """Let each member predict the test rows, in the way that a user's molecules are predicted."""
+    panel = Panel([_member_model(member) for member in trained])
+    outputs = panel.member_outputs(table.smiles)
+    known = read_molecules(sorted(set(rows.canonical)))
+    return TestPredictions(
+        table,
+        dict(zip((member.key for member in trained), outputs, strict=True)),
+        nearest_similarities(table.molecules, [fingerprint(m) for m in known if m is not None]),
+    )
+
+
+def _member_model(member: Trained) -> MemberModel:
+    names = member.model.molecule_feature_names
+    fillings = {name: member.fillings[name] for name in names}
+    return MemberModel(quicken(load_model(member.file)), member.model.atom_features, fillings)

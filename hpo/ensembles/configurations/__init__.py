@@ -1,0 +1,1 @@
+"""Which trials' configurations an ensemble is made of."""

@@ -1,0 +1,1 @@
+"""Train the models of an ensemble, resumable at any kill."""

@@ -1,0 +1,1 @@
+"""What ensembles leave behind: predictors, tables and a report."""

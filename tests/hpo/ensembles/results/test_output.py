@@ -1,0 +1,141 @@
+"""The folder that ensembles are written to: what may stand there, and what gives way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chemprop_hpo.configs.errors import UsageError
+from chemprop_hpo.hpo.ensembles.results.output import (
+    check_output,
+    rank_folder,
+    remove_other_ranks,
+    remove_other_tables,
+    remove_plots,
+)
+from chemprop_hpo.hpo.predictor.manifest import Manifest, Target, manifest_text
+
+
+def predictor(folder: Path, study: str = "esol") -> Path:
+    """Write the manifest of a predictor without files."""
+    folder.mkdir(parents=True)
+    manifest = {
+        "format": 1,
+        "task": "regression",
+        "targets": (Target(name="y"),),
+        "smiles_col": "smiles",
+        "members": (
+            {
+                "file": "models/a.pt",
+                "sha256": "0" * 64,
+                "bytes": 1,
+                "rank": 1,
+                "trial": 0,
+                "split": 0,
+                "fold": 0,
+                "seed": 0,
+                "best_epoch": 1,
+                "epochs": 1,
+                "weights": (1.0,),
+                "atom_features": "V2",
+            },
+        ),
+        "configurations": ({"rank": 1, "trial": 0, "params": {}},),
+        "calibration": {"y": None},
+        "far_below": 0.3,
+        "data": {},
+        "test_scored": None,
+        "versions": {},
+        "study": study,
+        "created": "2026-11-22T08:00:00+00:00",
+        "files": {},
+    }
+    text = manifest_text(Manifest.model_validate(manifest))
+    (folder / "manifest.json").write_text(text)
+    return folder
+
+
+def made_before(folder: Path, study: str = "esol", ranks: int = 2) -> None:
+    for name in (*(rank_folder(r) for r in range(1, ranks + 1)), "combined"):
+        predictor(folder / name, study)
+    (folder / "plots").mkdir()
+    for name in ("report.html", "out_of_fold.csv", "test_predictions.csv", "figures.csv"):
+        (folder / name).touch()
+    (folder / "blind_predictions.csv").touch()
+
+
+def test_a_new_folder_an_empty_one_and_one_written_before_are_fine(tmp_path: Path) -> None:
+    check_output(tmp_path / "new", "esol")
+    assert not (tmp_path / "new").exists()
+    check_output(tmp_path, "esol")
+    made_before(tmp_path)
+    check_output(tmp_path, "esol")
+
+
+def test_what_a_kill_left_behind_is_no_obstacle(tmp_path: Path) -> None:
+    made_before(tmp_path)
+    (tmp_path / ".rank_1.0123abcd.tmp").mkdir()
+    (tmp_path / ".combined.0123abcd.old").mkdir()
+    (tmp_path / ".figures.csv.0123abcd.tmp").touch()
+    check_output(tmp_path, "esol")
+
+
+def test_a_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.touch()
+    with pytest.raises(UsageError, match=r"out\.csv: is a file; give -o a folder"):
+        check_output(path, "esol")
+
+
+def test_strange_files_are_named_and_refused(tmp_path: Path) -> None:
+    made_before(tmp_path)
+    for name in ("thesis.tex", "rank_1_old", "data.csv", "zebra"):
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError) as caught:
+        check_output(tmp_path, "esol")
+    assert str(caught.value) == (
+        f"{tmp_path}: holds data.csv, rank_1_old, thesis.tex, which no ensemble writes; "
+        "give -o a folder that is empty or does not exist"
+    )
+
+
+def test_ensembles_of_another_study_are_refused(tmp_path: Path) -> None:
+    made_before(tmp_path, study="solubility")
+    with pytest.raises(UsageError) as caught:
+        check_output(tmp_path, "esol")
+    assert str(caught.value) == (
+        f"{tmp_path}: holds ensembles of study 'solubility'; give -o another folder"
+    )
+
+
+@pytest.mark.parametrize("text", ["{", json.dumps({"study": "esol"})])
+def test_a_predictor_that_cannot_be_read_is_not_overwritten(tmp_path: Path, text: str) -> None:
+    made_before(tmp_path)
+    manifest = tmp_path / "rank_2" / "manifest.json"
+    manifest.write_text(text)
+    with pytest.raises(UsageError, match=r"rank_2.*; remove .*rank_2, or give -o another folder"):
+        check_output(tmp_path, "esol")
+    assert manifest.read_text() == text
+
+
+def test_ranks_of_an_earlier_command_are_removed(tmp_path: Path) -> None:
+    made_before(tmp_path, ranks=4)
+    (tmp_path / "rank_9").mkdir()  # no predictor
+    (tmp_path / "rank_9" / "mine.txt").touch()
+    remove_other_ranks(tmp_path, 2)
+    left = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
+    assert left == ["combined", "plots", "rank_1", "rank_2", "rank_9"]
+
+
+def test_tables_and_pictures_of_an_earlier_command_are_removed(tmp_path: Path) -> None:
+    made_before(tmp_path)
+    (tmp_path / "plots" / "parity_09_gone.png").touch()
+    remove_other_tables(tmp_path, ["figures.csv", "out_of_fold.csv"])
+    remove_plots(tmp_path)
+    files = sorted(path.name for path in tmp_path.iterdir() if path.is_file())
+    assert files == ["figures.csv", "out_of_fold.csv", "report.html"]
+    assert list((tmp_path / "plots").iterdir()) == []
+    remove_other_tables(tmp_path, ["figures.csv", "out_of_fold.csv"])  # nothing left to remove
+    remove_plots(tmp_path / "elsewhere")
