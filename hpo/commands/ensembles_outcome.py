@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["report_ensembles"]
 
-SHOWN_TARGETS = 12
-
 
 def report_ensembles(result: EnsembleResult) -> None:
     """Print the figures of each ensemble, the members that failed, and the next commands."""
     say(_title(result.content))
     say(_table(result.content))
-    for line in _weights(result.content):
-        say(line)
+    if not result.content.has_test:
+        say("single best is judged on its own validation fold only, the others on all rows")
     for record in result.failed:
         key = record.key
         note(f"trial {key.trial} split {key.split} fold {key.fold} has no model: {record.reason}")
@@ -39,22 +38,24 @@ def report_ensembles(result: EnsembleResult) -> None:
 
 def _title(content: ReportContent) -> str:
     part = "test" if content.has_test else "out-of-fold"
-    return f"{_figure(content)} on {part} rows [95 % interval]"
-
-
-def _figure(content: ReportContent) -> str:
-    return "RMSE" if content.task == "regression" else "ROC-AUC"
+    figure = "RMSE" if content.task == "regression" else "ROC-AUC"
+    units = " in original units" if any(t.transform != "none" for t in content.targets) else ""
+    return f"{figure}{units} on {part} rows, of the combination with its 95 % interval"
 
 
 def _table(content: ReportContent) -> Table:
-    names = [target.name for target in content.targets][:SHOWN_TARGETS]
-    macro = any(_macro(one, content.has_test) for one in content.ensembles)
-    word = "macro RAE" if content.task == "regression" else "mean ROC-AUC"
-    table = plain_table("ensemble", *([word] if macro else []), *names)
-    table.columns[0].justify = "left"
-    for one in content.ensembles:
-        cells = [_cell(_of_target(target, content)) for target in one.targets][:SHOWN_TARGETS]
-        table.add_row(one.name, *([_cell(_macro(one, content.has_test))] if macro else []), *cells)
+    table = plain_table("target", *(one.name for one in content.ensembles), "weights")
+    table.columns[0].justify = table.columns[-1].justify = "left"
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    macros = [_macro(one, content.has_test) for one in content.ensembles]
+    if any(macros):
+        word = "macro RAE" if content.task == "regression" else "mean ROC-AUC"
+        table.add_row(word, *_cells(macros), "")
+    for i, target in enumerate(content.targets):
+        figures = [_of_target(one.targets[i], content) for one in content.ensembles]
+        name = f"{target.name} ({target.unit})" if target.unit else target.name
+        table.add_row(name, *_cells(figures), _weights(content, i))
     return table
 
 
@@ -68,16 +69,26 @@ def _macro(ensemble: Ensemble, has_test: bool) -> Interval | None:
     return ensemble.macro_test if has_test else ensemble.macro_out_of_fold
 
 
-def _cell(interval: Interval | None) -> str:
+def _cells(figures: Sequence[Interval | None]) -> list[str]:
+    """Return a cell for each contender; the last is the combination."""
+    *others, last = figures
+    return [*map(_value, others), _value(last) + _ends(last)]
+
+
+def _ends(interval: Interval | None) -> str:
+    if interval is None or math.isnan(interval.low):
+        return ""
+    return f" [{interval.low:.3g}, {interval.high:.3g}]"
+
+
+def _value(interval: Interval | None) -> str:
     if interval is None:
         return ""
-    return f"{interval.value:.3g} [{interval.low:.3g}, {interval.high:.3g}]"
+    return "undefined" if math.isnan(interval.value) else f"{interval.value:.3g}"
 
 
-def _weights(content: ReportContent) -> Iterator[str]:
-    for target, one in zip(content.targets, content.combinations, strict=False):
-        used = "greedy weights" if one.used == "greedy" else "the plain mean"
-        yield f"{target.name}: combined by {used}"
+def _weights(content: ReportContent, i: int) -> str:
+    return content.combinations[i].used if content.combinations else ""
 
 
 def _next_steps(folder: Path) -> list[str]:

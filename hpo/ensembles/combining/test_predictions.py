@@ -19,13 +19,13 @@ from chemprop_hpo.hpo.predictor.member_models import MemberModel
 from chemprop_hpo.hpo.predictor.panel import Panel
 from chemprop_hpo.hpo.predictor.similarity import fingerprint, nearest_similarities
 
-__all__ = ["TestPredictions", "predict_test_rows"]
+__all__ = ["PredictedTestRows", "predict_test_rows"]
 
 Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class TestPredictions:
+class PredictedTestRows:
     """Test rows and what each member says of them.
 
     Attributes
@@ -45,12 +45,12 @@ class TestPredictions:
 
 def predict_test_rows(
     table: Table, trained: Sequence[Trained], rows: TrainingRows
-) -> TestPredictions:
+) -> PredictedTestRows:
     """Let each member predict the test rows, in the way that a user's molecules are predicted."""
     panel = Panel([_member_model(member) for member in trained])
     outputs = panel.member_outputs(table.smiles)
     known = read_molecules(sorted(set(rows.canonical)))
-    return TestPredictions(
+    return PredictedTestRows(
         table,
         dict(zip((member.key for member in trained), outputs, strict=True)),
         nearest_similarities(table.molecules, [fingerprint(m) for m in known if m is not None]),

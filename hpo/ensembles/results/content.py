@@ -12,7 +12,7 @@ from chemprop_hpo.hpo.ensembles.combining.candidates import SINGLE_BEST, Candida
 from chemprop_hpo.hpo.ensembles.combining.combination import Weighting
 from chemprop_hpo.hpo.ensembles.combining.judging import Judge, Predictions
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold
-from chemprop_hpo.hpo.ensembles.combining.test_predictions import TestPredictions
+from chemprop_hpo.hpo.ensembles.combining.test_predictions import PredictedTestRows
 from chemprop_hpo.hpo.ensembles.configurations.selection import Decision
 from chemprop_hpo.hpo.report import content as report
 from chemprop_hpo.hpo.report.searched import Search
@@ -32,7 +32,7 @@ class Findings:
     members : sequence of (int, MemberRecord)
         Rank and record of each member, failed ones too.
     held_out : OutOfFold
-    test : TestPredictions or None
+    test : PredictedTestRows or None
     candidates : sequence of Candidate
     weighting : Weighting
     notes, warnings : tuple of str
@@ -41,7 +41,7 @@ class Findings:
     decisions: Sequence[Decision]
     members: Sequence[tuple[int, MemberRecord]]
     held_out: OutOfFold
-    test: TestPredictions | None
+    test: PredictedTestRows | None
     candidates: Sequence[Candidate]
     weighting: Weighting
     notes: tuple[str, ...]

@@ -11,13 +11,13 @@ from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.problems import counted
 from chemprop_hpo.hpo.ensembles.combining.candidates import COMBINED, Candidate
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold
-from chemprop_hpo.hpo.ensembles.combining.test_predictions import TestPredictions
+from chemprop_hpo.hpo.ensembles.combining.test_predictions import PredictedTestRows
 
 __all__ = ["notes_on", "warnings_on"]
 
 
 def notes_on(
-    config: SweepConfig, held_out: OutOfFold, test: TestPredictions | None
+    config: SweepConfig, held_out: OutOfFold, test: PredictedTestRows | None
 ) -> Iterator[str]:
     """Say on what the figures rest."""
     yield (

@@ -16,7 +16,7 @@ from chemprop_hpo.hpo.chemistry.metrics import to_original_units
 from chemprop_hpo.hpo.ensembles.combining.candidates import COMBINED, SINGLE_BEST, Candidate
 from chemprop_hpo.hpo.ensembles.combining.judging import Predictions
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold
-from chemprop_hpo.hpo.ensembles.combining.test_predictions import TestPredictions
+from chemprop_hpo.hpo.ensembles.combining.test_predictions import PredictedTestRows
 from chemprop_hpo.hpo.evaluation.bootstrap import Interval
 from chemprop_hpo.hpo.report.content import Judged, ReportContent
 
@@ -42,7 +42,7 @@ def out_of_fold_table(
 
 
 def test_table(
-    config: SweepConfig, test: TestPredictions, candidates: Iterable[Candidate]
+    config: SweepConfig, test: PredictedTestRows, candidates: Iterable[Candidate]
 ) -> pd.DataFrame:
     """Return a row for each test row, as `out_of_fold_table` does, with its similarity."""
     columns: dict[str, object] = {

@@ -17,9 +17,11 @@ import pytest
 from chemprop_hpo.configs.errors import StudyMismatchError, SweepFailedError, UsageError
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
 from chemprop_hpo.hpo.chemistry.folds import fold_list, read_folds
-from chemprop_hpo.hpo.ensembles import judging, run, writing
+from chemprop_hpo.hpo.ensembles import run
+from chemprop_hpo.hpo.ensembles.combining import judging
 from chemprop_hpo.hpo.ensembles.configurations.choosing import Choice
 from chemprop_hpo.hpo.ensembles.plan import Request
+from chemprop_hpo.hpo.ensembles.results import writing
 from chemprop_hpo.hpo.ensembles.run import EnsembleResult, make_ensembles
 from chemprop_hpo.hpo.predictor import load_ensemble
 from chemprop_hpo.storage.database import open_database

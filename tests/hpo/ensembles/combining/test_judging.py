@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, r2_score, roc_auc_score
 
-from chemprop_hpo.hpo.ensembles import judging
+from chemprop_hpo.hpo.ensembles.combining import judging
 from chemprop_hpo.hpo.ensembles.combining.judging import Judge, Predictions
 from chemprop_hpo.hpo.evaluation.calibration import Calibration
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from chemprop_hpo.configs.errors import DiskFullError, SweepFailedError
-from chemprop_hpo.hpo.ensembles import book, crew
+from chemprop_hpo.hpo.ensembles.members import book, crew
 from chemprop_hpo.hpo.ensembles.members.assignment import Assignment, TrainingInterruptedError
 from chemprop_hpo.hpo.ensembles.members.crew import Crew
 from chemprop_hpo.hpo.ensembles.members.events import MemberAudience

@@ -17,7 +17,7 @@ import torch
 from chemprop_hpo.hpo.chemistry.features import featurise_fold
 from chemprop_hpo.hpo.chemistry.folds import fold_list, read_folds
 from chemprop_hpo.hpo.chemistry.training import train
-from chemprop_hpo.hpo.ensembles import training
+from chemprop_hpo.hpo.ensembles.members import training
 from chemprop_hpo.hpo.trial.cluster import connected
 from chemprop_hpo.storage.database import open_database
 from chemprop_hpo.storage.members import MemberRecord

@@ -8,11 +8,11 @@ import numpy as np
 
 from chemprop_hpo.hpo.ensembles.combining.candidates import Candidate, candidates
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold
-from chemprop_hpo.hpo.ensembles.combining.test_predictions import TestPredictions
+from chemprop_hpo.hpo.ensembles.combining.test_predictions import PredictedTestRows
 from chemprop_hpo.hpo.ensembles.results.notes import notes_on, warnings_on
 from tests.hpo.ensembles.scenes import config_of, held_out, table
 
-TEST = TestPredictions(table(["CN", "CCN"], path="folder/test.csv"), {}, np.zeros(2))
+TEST = PredictedTestRows(table(["CN", "CCN"], path="folder/test.csv"), {}, np.zeros(2))
 
 
 def world(

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.ensembles import tables
 from chemprop_hpo.hpo.ensembles.combining.candidates import Candidate, candidates
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold
-from chemprop_hpo.hpo.ensembles.combining.test_predictions import TestPredictions
+from chemprop_hpo.hpo.ensembles.combining.test_predictions import PredictedTestRows
+from chemprop_hpo.hpo.ensembles.results import tables
 from chemprop_hpo.hpo.ensembles.results.tables import figures_table, out_of_fold_table, write_csv
 from chemprop_hpo.hpo.evaluation.bootstrap import Interval
 from tests.hpo.ensembles.scenes import config_of, held_out, table
@@ -85,7 +85,7 @@ def test_test_rows_say_where_they_stand_and_how_similar_they_are(tmp_path: Path)
     config, _, found = named(tmp_path)
     rows = table(["CN", "CCN"], [[1.0, 1.0], [np.nan, 2.0]], path="test.csv", rows=[2, 7])
     outputs = {m: np.full((2, 2), float(m[0])) for m in MEMBERS}
-    test = TestPredictions(rows, outputs, np.array([0.25, 1.0]))
+    test = PredictedTestRows(rows, outputs, np.array([0.25, 1.0]))
     shown = tables.test_table(config, test, found)
     assert shown["row"].tolist() == [2, 7]
     assert shown["similarity"].tolist() == [0.25, 1.0]
