@@ -41,7 +41,8 @@ Turn the best configurations of a study into ensembles that predict.
 Each of the k best is trained on every split and fold. Every training row is then predicted by
 models that have not seen it; these predictions weigh the models, calibrate the intervals and
 give figures with confidence intervals. Test rows are scored at the very end. The folder holds a
-predictor for each configuration, `combined/` for all of them together, tables, and report.html.
+predictor for each configuration, `combined/` for all of them together, tables, and report.html;
+`predict --ensemble` takes it.
 
 What was trained is kept: after Ctrl-C, or a kill, the same command goes on.
 
@@ -110,7 +111,10 @@ MinDistance = Annotated[
 Output = Annotated[
     Path | None,
     typer.Option(
-        "-o", "--output", metavar="DIR", help="Write there; by default ensembles in the study's."
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="Where to write; by default the folder ensembles in the study's own.",
     ),
 ]
 

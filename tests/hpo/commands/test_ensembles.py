@@ -1,0 +1,468 @@
+"""``ensembles``, from the command line to models that predict."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from chemprop_hpo.configs.load import load_stored
+from chemprop_hpo.hpo.cli import run
+from chemprop_hpo.hpo.commands.ensembles import MIN_DISTANCE, Select, go_on_to_ensembles
+from chemprop_hpo.hpo.commands.ensembles_outcome import report_ensembles
+from chemprop_hpo.hpo.commands.options import LogLevel
+from chemprop_hpo.hpo.ensembles import run as ensembles_run
+from chemprop_hpo.hpo.ensembles.combining import judging
+from chemprop_hpo.hpo.ensembles.configurations.selection import RULES, Limits
+from chemprop_hpo.hpo.ensembles.members import training as members_training
+from chemprop_hpo.hpo.ensembles.results import writing
+from chemprop_hpo.hpo.evaluation.bootstrap import Interval
+from chemprop_hpo.hpo.predictor import load_ensemble
+from chemprop_hpo.hpo.report.content import ReportContent
+from tests.hpo.commands.shell import Shell
+from tests.hpo.commands.stand_ins import Result
+from tests.hpo.ensembles.small_studies import (
+    TrainedHere,
+    molecules,
+    small_sweep,
+    stored_study,
+    write_table,
+)
+from tests.hpo.report.made_content import NINE, made_content, without_test
+
+NAN = float("nan")
+
+
+@dataclass
+class Done:
+    """A command that has ended."""
+
+    folder: Path
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def study_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a study with three complete trials, that nothing was trained of yet."""
+    folder = tmp_path_factory.mktemp("study")
+    stored_study(
+        folder, data={"target_cols": ["polar"], "target_transforms": {}, "target_units": {}}
+    )
+    return folder
+
+
+def on(folder: Path) -> list[str]:
+    return ["--storage", f"sqlite:///{folder}/studies.db"]
+
+
+# ------------------------------------------------------------------ to be put right
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--top-k", "4"],
+            "study 'small' has 3 complete trials with different hyperparameters, fewer than the 4 "
+            "asked for; ask for fewer with -k, or let the sweep go on",
+        ),
+        (["--splits", "9"], "there is no split 9 of .*molecules.csv; there is split 0"),
+        (["--folds", "0,7"], "there is no fold 7 of .*molecules.csv; there are fold 0, 1"),
+        (["--folds", "x"], "--folds x: must be numbers with commas between, as in 0,1,2"),
+        (["--splits", "0;1"], "--splits 0;1: must be numbers with commas between, as in 0,1,2"),
+        (["--splits", ""], "--splits : must be numbers with commas between"),
+        (["--folds=-1"], "--folds -1: must be numbers with commas between"),
+        (["--select", "diverse", "--min-distance", "0.9"], "or lower --min-distance"),
+        (["--select", "worst"], "'worst' is not one of 'best', 'stable', 'diverse'"),
+        (["--top-k", "0"], "--top-k': Input should be greater than or equal to 1"),
+        (["--study", "smal"], "no study 'smal'.*did you mean"),
+        (["data.file=elsewhere.csv"], "elsewhere.csv"),
+        (["data.test_file=elsewhere.csv"], "elsewhere.csv"),
+        (["model.depth=5"], "its trials were trained with 2, not 5"),
+    ],
+)
+def test_a_mistake_is_said_in_a_line_before_anything_is_trained(
+    study_folder: Path, shell: Shell, arguments: list[str], message: str
+) -> None:
+    assert shell("ensembles", *on(study_folder), *arguments) == 2
+    assert re.search(message, shell.err), shell.err
+    assert "Traceback" not in shell.err
+    assert not (study_folder / "study").exists()
+
+
+def test_a_study_without_complete_trials_is_refused(tmp_path: Path, shell: Shell) -> None:
+    stored_study(tmp_path, [NAN])
+    assert shell("ensembles", *on(tmp_path), "--top-k", "1") == 2
+    assert "study 'small' has 0 complete trials" in shell.err
+
+
+def test_a_data_file_that_was_changed_is_refused(tmp_path: Path, shell: Shell) -> None:
+    stored_study(tmp_path)
+    write_table(tmp_path / "molecules.csv", molecules()[:50])
+    assert shell("ensembles", *on(tmp_path)) == 2
+    assert "data file: 60 rows" in shell.err
+    assert "--accept-changed-data" in shell.err
+
+
+def test_an_output_that_is_a_file_or_something_else_is_refused(
+    study_folder: Path, shell: Shell, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").touch()
+    assert shell("ensembles", *on(study_folder), "-o", "thesis") == 2
+    assert "thesis: holds chapter.tex, which no ensemble writes; give -o a folder" in shell.err
+    (tmp_path / "out.csv").touch()
+    assert shell("ensembles", *on(study_folder), "-o", "out.csv") == 2
+    assert "out.csv: is a file; give -o a folder" in shell.err
+
+
+def test_the_options_know_what_the_rules_are() -> None:
+    assert tuple(rule.value for rule in Select) == RULES
+    assert Limits.distance == MIN_DISTANCE
+
+
+# ------------------------------------------------------------------ a regression
+
+
+@contextlib.contextmanager
+def trained_here(*failing: tuple[int, int, int]) -> Iterator[TrainedHere]:
+    """Train members in this process, and draw rows less often."""
+    training = TrainedHere(failing)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ensembles_run, "train_members", training)
+        patch.setattr(judging, "MOST_RESAMPLES", 20)
+        patch.setattr(writing, "write_report", lambda *_: None)
+        yield training
+
+
+@pytest.fixture(scope="module")
+def regression(study_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    folder = tmp_path_factory.mktemp("regression")
+    out, err = io.StringIO(), io.StringIO()
+    with trained_here((0, 0, 1)), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run(["ensembles", *on(study_folder), "--top-k", "2", "-o", str(folder / "models")])
+    return Done(folder, code, out.getvalue(), err.getvalue())
+
+
+def test_the_most_recent_study_is_taken_and_each_choice_is_explained(regression: Done) -> None:
+    assert regression.code == 0, regression.err
+    assert regression.err.startswith("most recent study: small\n")
+    assert "trial 1: rank 1 (value 0.2, the next best)" in regression.err
+    assert "trial 0: rank 2 (value 0.3, the next best)" in regression.err
+
+
+def test_a_table_compares_single_best_ranks_and_combination(regression: Done) -> None:
+    lines = regression.out.splitlines()
+    assert lines[0] == "RMSE on test rows, of the combination with its 95 % interval"
+    assert re.split(r"\s{2,}", lines[1].strip()) == [
+        "target",
+        "single best",
+        "rank 1",
+        "rank 2",
+        "combined",
+        "weights",
+    ]
+    figures = pd.read_csv(regression.folder / "models" / "figures.csv")
+    of_test = figures[(figures["part"] == "test") & (figures["figure"] == "rmse")]
+    values = [f"{value:.3g}" for value in of_test["value"]]
+    low, high = of_test[["low_95", "high_95"]].iloc[-1]
+    assert re.split(r"\s{2,}", lines[2].strip())[:5] == [
+        "polar",
+        *values[:-1],
+        f"{values[-1]} [{low:.3g}, {high:.3g}]",
+    ]
+
+
+def test_a_member_that_failed_is_named_with_its_reason(regression: Done) -> None:
+    assert regression.err.splitlines()[-2:] == [
+        "trial 0 split 0 fold 1 has no model: ValueError: too hard",
+        "the ensembles do without; the same command with --retry-failed trains them once more",
+    ]
+
+
+def test_the_last_lines_say_what_to_do_next(regression: Done) -> None:
+    models = regression.folder / "models"
+    assert regression.out.splitlines()[-3:] == [
+        "what to do next:",
+        f"  open {models}/report.html",
+        f"  chemprop-hpo predict --ensemble {models} INPUT.csv -o OUTPUT.csv",
+    ]
+
+
+def test_what_it_made_predicts(regression: Done, shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("name,smiles\na,CCCO\nb,no molecule\nc,CCN\n")
+    models = str(regression.folder / "models")
+    assert shell("predict", "--ensemble", models, "new.csv", "-o", "out.csv") == 0
+    shown = pd.read_csv("out.csv")
+    assert shown["name"].tolist() == ["a", "b", "c"]
+    assert shown["polar_mean"].notna().tolist() == [True, False, True]
+    assert shown["valid"].tolist() == [True, False, True]
+    assert (shown["polar_low_95"] < shown["polar_mean"])[[0, 2]].all()
+    assert "molecule" in shown["error"][1]
+
+
+def test_a_predictor_with_a_changed_model_is_refused(
+    regression: Done, shell: Shell, tmp_path: Path
+) -> None:
+    shutil.copytree(regression.folder / "models" / "combined", tmp_path / "copy")
+    model = next((tmp_path / "copy" / "models").iterdir())
+    model.write_bytes(model.read_bytes() + b"x")
+    (tmp_path / "new.csv").write_text("smiles\nCCCO\n")
+    assert shell("predict", "--ensemble", "copy", "new.csv", "-o", "out.csv") == 2
+    assert model.name in shell.err
+    assert not Path("out.csv").exists()
+
+
+def test_the_same_command_trains_nothing(
+    regression: Done, study_folder: Path, shell: Shell
+) -> None:
+    models = regression.folder / "models"
+    before = (models / "figures.csv").read_text()
+    with trained_here() as training:
+        assert shell("ensembles", *on(study_folder), "-k", "2", "-o", str(models)) == 0
+    assert training.trained == []
+    assert (models / "figures.csv").read_text() == before
+    assert regression.out == shell.out
+
+
+def test_failed_members_are_trained_again_on_demand(
+    study_folder: Path, shell: Shell, tmp_path: Path, regression: Done
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(study_folder, copy)
+    with trained_here() as training:
+        code = shell(
+            "ensembles", *on(copy), "-k", "2", "--retry-failed", f"study.folder={copy}/study"
+        )
+    assert (code, training.trained) == (0, [(0, 0, 1)])
+    assert "has no model" not in shell.err
+
+
+def test_ensembles_of_another_study_are_not_overwritten(
+    regression: Done, shell: Shell, tmp_path: Path
+) -> None:
+    loaded = stored_study(tmp_path)
+    other = load_stored({**loaded.stored, "study": {**loaded.stored["study"], "name": "other"}})
+    assert other.config.study_name == "other"
+    stored_study(tmp_path, study=dict(other.stored["study"]))
+    models = str(regression.folder / "models")
+    assert shell("ensembles", *on(tmp_path), "--study", "other", "-o", models) == 2
+    assert f"{models}: holds ensembles of study 'small'; give -o another folder" in shell.err
+
+
+# ------------------------------------------------------------------ what is printed
+
+
+def printed(
+    content: ReportContent, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> list[str]:
+    monkeypatch.setenv("COLUMNS", "80")
+    result: Any = SimpleNamespace(content=content, failed=[], folder=Path("/models/esol"))
+    report_ensembles(result)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_nine_targets_and_three_ranks_keep_their_figures_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = made_content(NINE)
+    lines = printed(content, monkeypatch, capsys)
+    assert lines[0].startswith("RMSE in original units on test rows")
+    assert lines[2].startswith("macro RAE")
+    text = "\n".join(lines)
+    for i, target in enumerate(content.targets):
+        judged = [one.targets[i].test for one in content.ensembles]
+        values = [f"{one.figures['rmse'].value:.3g}" for one in judged if one is not None]
+        (row,) = [line for line in lines if line.split()[-1:] != [] and values == _figures_of(line)]
+        assert row.split()[0] == target.name.split()[0]
+        assert row.split()[-1] == content.combinations[i].used
+    assert "…" not in text
+    assert "(µM)" in text
+
+
+def _figures_of(line: str) -> list[str]:
+    return re.findall(r"(?<=  )[\d.e+]+(?=  | \[)", line)
+
+
+def test_without_test_rows_it_is_said_what_the_single_best_is_judged_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = printed(without_test(made_content(NINE[:1])), monkeypatch, capsys)
+    assert lines[0] == "RMSE on out-of-fold rows, of the combination with its 95 % interval"
+    assert lines[3] == (
+        "single best is judged on its own validation fold only, the others on all rows"
+    )
+
+
+def test_a_figure_that_is_not_defined_is_called_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = made_content(NINE[:1], task="classification")
+    one = content.ensembles[-1].targets[0]
+    assert one.test is not None
+    figures = {**one.test.figures, "roc_auc": Interval(NAN, NAN, NAN)}
+    target = replace(one, test=replace(one.test, figures=figures))
+    last = replace(content.ensembles[-1], targets=(target,))
+    content = replace(content, ensembles=(*content.ensembles[:-1], last))
+    lines = printed(content, monkeypatch, capsys)
+    assert lines[0].startswith("ROC-AUC on test rows")
+    assert lines[2].split()[-2] == "undefined"
+    assert "nan" not in "\n".join(lines)
+
+
+# ------------------------------------------------------------------ from a sweep
+
+
+@pytest.mark.parametrize(
+    ("enabled", "reason", "goes_on"),
+    [(True, "finished", True), (True, "time_budget", False), (False, "finished", False)],
+)
+def test_only_a_finished_sweep_that_asks_for_it_goes_on(
+    study_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    enabled: bool,
+    reason: str,
+    goes_on: bool,
+) -> None:
+    wishes: list[Any] = []
+    monkeypatch.setattr(
+        "chemprop_hpo.hpo.commands.ensembles._train",
+        lambda loaded, wish, level: wishes.append(wish),
+    )
+    loaded = small_sweep(study_folder, transfer_learning={"enabled": enabled, "top_k": 2})
+    go_on_to_ensembles(Result(reason=reason), loaded, LogLevel.INFO)  # type: ignore[arg-type]  # a stand-in
+    assert [wish.top_k for wish in wishes] == ([2] if goes_on else [])
+
+
+# ------------------------------------------------------------------ a classification, over Ray
+
+CLASSES = """\
+task: classification
+data: {file: molecules.csv, target_cols: [size, polar]}
+split: {method: random, test_fraction: 0.2, n_folds: 2}
+model: {message_hidden_dim: 16, hidden_dim: 16, depth: 2}
+optimization: {batch_size: 8, max_epochs: 3, warmup_epochs: 1}
+search_space:
+  max_lr: {type: loguniform, low: 1.0e-3, high: 1.0e-1}
+num_samples: 2
+scheduler: {type: none, max_t: 3}
+resources: {max_concurrent_trials: 2}
+transfer_learning: {enabled: true, top_k: 2}
+study: {name: classes}
+mlflow: {tracking: false}
+"""
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """Of a sweep, run as a user runs it, that goes on to ensembles of its two best trials."""
+    folder = tmp_path_factory.mktemp("classes")
+    write_table(folder / "molecules.csv", molecules(), missing=range(0, 60, 7), classes=True)
+    (folder / "sweep.yaml").write_text(CLASSES)
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("chemprop-hpo")), "sweep", "sweep.yaml"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    return Done(folder, done.returncode, done.stdout, done.stderr)
+
+
+def models_of(swept: Done) -> Path:
+    return swept.folder / "studies" / "classes" / "ensembles"
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    return found
+
+
+@pytest.mark.timeout(600)
+def test_a_sweep_with_transfer_learning_goes_on_to_ensembles(swept: Done) -> None:
+    assert swept.code == 0, swept.err
+    assert "2 complete" in swept.out
+    assert "training 4 models of at most 3 epochs, 2 at a time" in swept.err
+    models = models_of(swept)
+    assert {"rank_1", "rank_2", "combined", "report.html", "plots", "figures.csv"} <= {
+        path.name for path in models.iterdir()
+    }
+    assert "ROC-AUC on test rows, of the combination with its 95 % interval" in swept.out
+    assert "chemprop-hpo predict --ensemble studies/classes/ensembles" in swept.out
+    for rank in ("rank_1", "rank_2"):
+        written = manifest(models / rank)
+        assert (len(written["members"]), written["task"]) == (2, "classification")
+        assert written["calibration"] == {"size": None, "polar": None}
+        assert written["test_scored"]["rows"] == 12
+
+
+@pytest.mark.timeout(600)
+def test_figures_of_a_classification_are_areas_with_intervals(swept: Done) -> None:
+    figures = pd.read_csv(models_of(swept) / "figures.csv")
+    assert set(figures["figure"]) == {
+        "roc_auc",
+        "prc_auc",
+        "brier",
+        "log_loss",
+        "macro_roc_auc",
+    }
+    areas = figures[figures["figure"].isin(["roc_auc", "prc_auc"])]
+    assert len(areas) == 4 * 2 * 2 * 2  # candidates, targets, parts, areas
+    assert areas[["value", "low_95", "high_95"]].notna().all(axis=None)
+    assert ((areas["low_95"] <= areas["value"]) & (areas["value"] <= areas["high_95"])).all()
+    assert areas[["value", "low_95", "high_95"]].stack().between(0, 1).all()
+    assert (areas["low_95"] < areas["high_95"]).any()
+
+
+@pytest.mark.timeout(600)
+def test_labels_that_are_missing_stay_so(swept: Done) -> None:
+    shown = pd.read_csv(models_of(swept) / "out_of_fold.csv")
+    written = pd.read_csv(swept.folder / "molecules.csv").set_index("smiles")
+    assert len(shown) == 48
+    missing = shown["polar"].isna()
+    assert 0 < missing.sum() < 12
+    assert missing.tolist() == written.loc[shown["smiles"], "polar"].isna().tolist()
+    assert shown["polar_mean"].between(0, 1).all()
+    assert shown["size_mean_rank_1"].between(0, 1).all()
+
+
+@pytest.mark.timeout(600)
+def test_the_classes_of_new_molecules_are_predicted(swept: Done, shell: Shell) -> None:
+    Path("new.csv").write_text("smiles\nCCCO\nCCCCCCCCCCCCCCCO\nwrong\n")
+    models = str(models_of(swept))
+    assert shell("predict", "--ensemble", models, "new.csv", "-o", "out.csv") == 0
+    shown = pd.read_csv("out.csv")
+    assert shown["size_mean"][:2].between(0, 1).all()
+    assert not any("low" in column for column in shown.columns)
+    said = load_ensemble(models_of(swept) / "combined").predict(["CCCO"])
+    assert said["polar_mean"][0] == pytest.approx(shown["polar_mean"][0], rel=1e-4)
+
+
+@pytest.mark.timeout(600)
+def test_the_command_finds_the_members_that_the_sweep_trained(
+    swept: Done, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(members_training, "connected")
+    monkeypatch.setattr(judging, "MOST_RESAMPLES", 20)
+    monkeypatch.setattr(writing, "write_report", lambda *_: None)
+    monkeypatch.chdir(swept.folder)
+    assert shell("ensembles", "--top-k", "2", "-o", "again") == 0, shell.err
+    assert "training" not in shell.err
+    first, second = (manifest(folder / "rank_2") for folder in (models_of(swept), Path("again")))
+    assert first["members"] == second["members"]
