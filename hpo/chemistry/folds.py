@@ -73,10 +73,7 @@ def folding_note(config: SweepConfig) -> str | None:
     cut = config.split or SplitConfig()
     if config.data.data_dir is not None or cut.method == "column" or cut.n_folds is not None:
         return None
-    return (
-        f"split.n_folds is not set: {config.data.file} is cut into {FOLDS} folds, so that each "
-        "training row is left out by one model of each split"
-    )
+    return f"split.n_folds is not set: {config.data.file} is cut into {FOLDS} folds."
 
 
 def read_folds(

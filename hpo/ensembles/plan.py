@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.csv_files import read_csv
 from chemprop_hpo.hpo.chemistry.data import FoldTables, Table, read_fold
 from chemprop_hpo.hpo.chemistry.data_files import file_fingerprints
 from chemprop_hpo.hpo.chemistry.folds import (
@@ -18,12 +17,14 @@ from chemprop_hpo.hpo.chemistry.folds import (
     own_place,
     read_folds,
 )
-from chemprop_hpo.hpo.chemistry.problems import raise_all
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import TrainingRows, training_rows
 from chemprop_hpo.hpo.ensembles.configurations.choosing import Choice, choose
 from chemprop_hpo.hpo.ensembles.configurations.selection import Decision
 from chemprop_hpo.hpo.ensembles.members.jobs import MemberJob, member_jobs
 from chemprop_hpo.hpo.ensembles.test_rows import read_test_rows
+from chemprop_hpo.hpo.predictor.frames import column_names
+from chemprop_hpo.hpo.predictor.streaming import require_room
+from chemprop_hpo.hpo.predictor.tables import open_table
 from chemprop_hpo.storage.studies import Study
 
 __all__ = ["EnsemblePlan", "Request", "plan_ensembles"]
@@ -121,9 +122,10 @@ def plan_ensembles(study: Study, config: SweepConfig, request: Request) -> Ensem
 
 def _check_blind_file(config: SweepConfig) -> None:
     """Find out now, not after hours of training, whether its molecules can be predicted."""
-    path = config.data.blind_file
-    if path is not None:
-        raise_all(read_csv(path).column_problems((config.data.smiles_col,)))
+    data = config.data
+    if data.blind_file is not None:
+        with open_table(data.blind_file, data.smiles_col) as table:
+            require_room(table, column_names(data.target_cols, config.task))
 
 
 def _own_key(config: SweepConfig) -> tuple[int, int]:

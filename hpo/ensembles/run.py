@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chemprop_hpo.configs.load import LoadedSweep
@@ -21,16 +21,16 @@ from chemprop_hpo.hpo.ensembles.members.jobs import features_of
 from chemprop_hpo.hpo.ensembles.members.training import train_members
 from chemprop_hpo.hpo.ensembles.plan import EnsemblePlan, Request, plan_ensembles
 from chemprop_hpo.hpo.ensembles.results.content import Findings, report_content
-from chemprop_hpo.hpo.ensembles.results.notes import notes_on, warnings_on
+from chemprop_hpo.hpo.ensembles.results.notes import earlier_looks, notes_on, warnings_on
 from chemprop_hpo.hpo.ensembles.results.output import check_output
 from chemprop_hpo.hpo.ensembles.results.predictor_writer import PredictorWriter
 from chemprop_hpo.hpo.ensembles.results.searched import read_search
 from chemprop_hpo.hpo.ensembles.results.writing import record_of_ensembles, write_all
-from chemprop_hpo.hpo.ensembles.trained import Trained, gather
+from chemprop_hpo.hpo.ensembles.trained import Trained, gather, training_molecules
 from chemprop_hpo.hpo.identity import study_folder
 from chemprop_hpo.hpo.report.content import ReportContent
 from chemprop_hpo.storage.database import open_database
-from chemprop_hpo.storage.ensembles import add_ensemble
+from chemprop_hpo.storage.ensembles import add_ensemble, list_ensembles
 from chemprop_hpo.storage.member_records import MemberRecord
 from chemprop_hpo.storage.studies import open_study
 
@@ -110,10 +110,14 @@ def make_ensembles(
             retry_failed=request.retry_failed,
         )
         trained, held_out = gather(plan, home, molecules, records)
-        findings = _find(config, plan, records, trained, held_out)
+        training = training_molecules(plan, trained)
+        findings = _find(config, plan, records, trained, held_out, training)
+        if findings.test is not None:
+            looks = earlier_looks(list_ensembles(db, study), list(plan.ranks))
+            findings = replace(findings, warnings=(*findings.warnings, *looks))
         log.info("judging the ensembles and drawing the report")
         content = report_content(config, db.masked_url, findings, read_search(study, config))
-        writer = PredictorWriter(config, plan.decisions, trained, plan.rows.canonical, plan.data)
+        writer = PredictorWriter(config, plan.decisions, trained, training, plan.data)
         write_all(folder, config, writer, findings, content)
         add_ensemble(db, study, str(folder), record_of_ensembles(content))
     failed = [record for record in records if record.state != "complete"]
@@ -126,12 +130,13 @@ def _find(
     records: Sequence[MemberRecord],
     trained: Sequence[Trained],
     held_out: OutOfFold,
+    training: Sequence[str],
 ) -> Findings:
     keys = [member.key for member in trained]
     classification = config.task == "classification"
     found, weighting = candidates(held_out, keys, classification=classification, seed=config.seed)
     # Only now, when nothing is chosen any more.
-    test = None if plan.test is None else predict_test_rows(plan.test, trained, plan.rows)
+    test = None if plan.test is None else predict_test_rows(plan.test, trained, training)
     return Findings(
         decisions=plan.decisions,
         members=[(plan.ranks[record.key.trial], record) for record in records],
@@ -139,8 +144,8 @@ def _find(
         test=test,
         candidates=found,
         weighting=weighting,
-        notes=(*plan.notes, *notes_on(config, held_out, test)),
-        warnings=(*plan.warnings, *warnings_on(config, held_out, found)),
+        notes=(*plan.notes, *notes_on(config, found, test)),
+        warnings=(*plan.warnings, *warnings_on(config, found, test)),
     )
 
 

@@ -25,7 +25,7 @@ from chemprop_hpo.hpo.ensembles.plan import EnsemblePlan
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
 from chemprop_hpo.storage.member_records import MemberRecord
 
-__all__ = ["Trained", "gather"]
+__all__ = ["Trained", "gather", "training_molecules"]
 
 Float64 = NDArray[np.float64]
 
@@ -99,6 +99,15 @@ def gather(
     return sorted(trained, key=lambda member: member.key), held_out
 
 
+def training_molecules(plan: EnsemblePlan, trained: Sequence[Trained]) -> list[str]:
+    """Return the canonical SMILES of all molecules that any member was trained on, sorted.
+
+    Molecules that only validated are not among them.
+    """
+    places = {member.key[1:] for member in trained}
+    return sorted({name for place in places for name in plan.folds[place].train.canonical})
+
+
 def _trained(plan: EnsemblePlan, home: Path, record: MemberRecord, fold: Fold) -> Trained:
     spec = next(job.spec for job in plan.jobs if job.key == record.key)
     file = TrialFolder(home / record.folder).best_model
@@ -109,8 +118,10 @@ def _outputs(fold: Fold, member: Trained) -> Float64:
     """Return what a member says of its fold's validation molecules, shape (m, t)."""
     model = quicken(load_model(member.file))
     outputs = predict(model, Batches(fold, member.model), fold.validation)
+    if fold.task != "classification":
+        return outputs
     probabilities: Float64 = expit(outputs)
-    return probabilities if fold.task == "classification" else outputs
+    return probabilities
 
 
 def _require_all_ranks(

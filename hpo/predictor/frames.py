@@ -19,11 +19,9 @@ __all__ = ["column_names", "prediction_frame"]
 Float64 = NDArray[np.float64]
 
 
-def column_names(manifest: Manifest) -> tuple[str, ...]:
+def column_names(targets: Sequence[str], task: str) -> tuple[str, ...]:
     """Return the columns of a prediction, but for the SMILES, in their order."""
-    of_targets = (
-        f"{target.name}_{part}" for target in manifest.targets for part in _parts(manifest)
-    )
+    of_targets = (f"{target}_{part}" for target in targets for part in _parts(task))
     return (*of_targets, "similarity", "far", "valid", "error")
 
 
@@ -61,13 +59,13 @@ def prediction_frame(
     return pd.DataFrame(columns)
 
 
-def _parts(manifest: Manifest) -> list[str]:
+def _parts(task: str) -> list[str]:
     ends = [f"{end}_{level}" for level in LEVELS for end in ("low", "high")]
-    return ["mean", "std", *(ends if manifest.task == "regression" else [])]
+    return ["mean", "std", *(ends if task == "regression" else [])]
 
 
 def _names(manifest: Manifest, target: int) -> list[str]:
-    return [f"{manifest.targets[target].name}_{part}" for part in _parts(manifest)]
+    return [f"{manifest.targets[target].name}_{part}" for part in _parts(manifest.task)]
 
 
 def _target_columns(

@@ -64,7 +64,7 @@ class Ensemble:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that :meth:`predict` gives after ``smiles``."""
-        return column_names(self.manifest)
+        return column_names([t.name for t in self.manifest.targets], self.manifest.task)
 
     def predict(self, smiles: Iterable[str]) -> pd.DataFrame:
         """Predict molecules.

@@ -18,7 +18,7 @@ import pandas as pd
 from chemprop_hpo.configs.errors import DataError, UsageError
 from chemprop_hpo.hpo.predictor.tables import MoleculeTable, Row, open_table
 
-__all__ = ["Counts", "Predicts", "predict_file", "require_output"]
+__all__ = ["Counts", "Predicts", "predict_file", "require_output", "require_room"]
 
 ROWS = 1024
 """Rows that are in memory at once."""
@@ -108,7 +108,7 @@ def predict_file(
     require_output(output, input_file, force=force)
     counts = Counts()
     with open_table(input_file, smiles_col or ensemble.smiles_col) as table:
-        _require_room(table, ensemble.columns)
+        require_room(table, ensemble.columns)
         with _written_whole(output) as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow([*table.header, *ensemble.columns])
@@ -142,7 +142,14 @@ def require_output(output: Path, input_file: Path, *, force: bool) -> None:
         raise UsageError(f"{output}: exists already; replace it with --force, or name another file")
 
 
-def _require_room(table: MoleculeTable, columns: Sequence[str]) -> None:
+def require_room(table: MoleculeTable, columns: Sequence[str]) -> None:
+    """Refuse a table with columns called like those that predictions are written to.
+
+    Raises
+    ------
+    DataError
+        Naming them.
+    """
     names = {name.strip() for name in table.header}
     if taken := [repr(name) for name in columns if name in names]:
         what = "column" if len(taken) == 1 else "columns"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chemprop_hpo.configs.schema import Transform
+from chemprop_hpo.hpo.chemistry.metrics import to_original_units
 from chemprop_hpo.hpo.ensembles.combining.combination import MemberKey, Weighting, combined, equal
 from chemprop_hpo.hpo.ensembles.combining.judging import Predictions
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold
@@ -32,6 +34,8 @@ class Candidate:
         ``single best``, ``rank 1`` and so on, or ``combined``.
     shares : mapping
         Of each of its members, its weight for each target, shape (t,).
+    unit_weights : float64 array, shape (u, t)
+        Of each unit of the out-of-fold predictions.
     out_of_fold : Predictions
         Of each training row, by members that were not trained on it.
     calibrations : tuple
@@ -40,14 +44,27 @@ class Candidate:
 
     name: str
     shares: Mapping[MemberKey, Float64]
+    unit_weights: Float64
     out_of_fold: Predictions
     calibrations: tuple[Calibration | None, ...]
 
     def say(self, outputs: Mapping[MemberKey, Float64]) -> Predictions:
         """Return what it says of new molecules, by what its members say, shape (n, t) each."""
+        return _said(*self._weighed(outputs))
+
+    def spread(
+        self, outputs: Mapping[MemberKey, Float64], transforms: Sequence[Transform]
+    ) -> Float64:
+        """Return the standard deviation of what its members say, shape (n, t), original units."""
+        return _original_spread(*self._weighed(outputs), transforms)
+
+    def out_of_fold_spread(self, held_out: OutOfFold, transforms: Sequence[Transform]) -> Float64:
+        """Return that of the out-of-fold predictions, shape (n, t), in original units."""
+        return _original_spread(held_out.columns, self.unit_weights, transforms)
+
+    def _weighed(self, outputs: Mapping[MemberKey, Float64]) -> tuple[Float64, Float64]:
         columns = np.stack([outputs[member] for member in self.shares])
-        weights = np.stack(list(self.shares.values()))
-        return _said(columns, weights)
+        return columns, np.stack(list(self.shares.values()))
 
 
 def candidates(
@@ -86,18 +103,22 @@ def candidates(
     for name, one in weighted:
         said = _said(held_out.columns, one.weights)
         calibrations = _calibrate(said, held_out.rows.targets, classification)
-        found.append(Candidate(name, one.of_members(members), said, calibrations))
+        found.append(Candidate(name, one.of_members(members), one.weights, said, calibrations))
     return found, weighting
 
 
 def _single(held_out: OutOfFold, member: MemberKey, classification: bool) -> Candidate:
     """Return one model; of training rows it speaks of those of its own validation fold."""
     rank, split, fold = member
-    column = held_out.columns[held_out.units.index((rank, split))].copy()
+    unit = held_out.units.index((rank, split))
+    column = held_out.columns[unit].copy()
     column[held_out.folds[split] != fold] = np.nan
     said = Predictions(column, np.full_like(column, np.nan))
     calibrations = _calibrate(said, held_out.rows.targets, classification)
-    return Candidate(SINGLE_BEST, {member: np.ones(column.shape[1])}, said, calibrations)
+    share = np.ones(column.shape[1])
+    weights = np.zeros((len(held_out.units), len(share)))
+    weights[unit] = share
+    return Candidate(SINGLE_BEST, {member: share}, weights, said, calibrations)
 
 
 def _said(columns: Float64, weights: Float64) -> Predictions:
@@ -105,6 +126,14 @@ def _said(columns: Float64, weights: Float64) -> Predictions:
     by_target = [mean_and_spread(columns[:, :, t], weights[:, t]) for t in range(weights.shape[1])]
     means, spreads = zip(*by_target, strict=True)
     return Predictions(np.stack(means, axis=1), np.stack(spreads, axis=1))
+
+
+def _original_spread(
+    columns: Float64, weights: Float64, transforms: Sequence[Transform]
+) -> Float64:
+    undone = [to_original_units(columns[:, :, t], one) for t, one in enumerate(transforms)]
+    spreads = [mean_and_spread(one, weights[:, t])[1] for t, one in enumerate(undone)]
+    return np.stack(spreads, axis=1)
 
 
 def _calibrate(

@@ -118,16 +118,20 @@ class Judge:
     ) -> tuple[FoldFigures, ...]:
         """Return the figures of each fold's validation rows for one target.
 
+        A fold is left out where nothing is said of its rows.
+
         Parameters
         ----------
         folds : mapping of int to int64 array, shape (n,)
             By split, the fold that validated on a row; -1 where none did.
         """
         found = []
-        there = np.isfinite(labels[:, t]) & np.isfinite(said.mean[:, t])
         for split, numbers in folds.items():
             for fold in np.unique(numbers[numbers >= 0]):
-                rows = (numbers == fold) & there
+                rows = (numbers == fold) & np.isfinite(said.mean[:, t])
+                if not rows.any():
+                    continue
+                rows &= np.isfinite(labels[:, t])
                 figures = self._plain(said.mean[rows, t], labels[rows, t])
                 found.append(FoldFigures(split, int(fold), int(rows.sum()), figures))
         return tuple(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,6 @@ from chemprop_hpo.hpo.chemistry.fast_sums import quicken
 from chemprop_hpo.hpo.chemistry.model import load_model
 from chemprop_hpo.hpo.chemistry.molecules import read_molecules
 from chemprop_hpo.hpo.ensembles.combining.combination import MemberKey
-from chemprop_hpo.hpo.ensembles.combining.out_of_fold import TrainingRows
 from chemprop_hpo.hpo.ensembles.trained import Trained
 from chemprop_hpo.hpo.predictor.member_models import MemberModel
 from chemprop_hpo.hpo.predictor.panel import Panel
@@ -36,24 +36,37 @@ class PredictedTestRows:
         In transformed units, or probabilities.
     similarity : float64 array, shape (n,)
         To the nearest molecule of the training set.
+    at : datetime
+        When they were predicted, in UTC.
     """
 
     table: Table
     outputs: Mapping[MemberKey, Float64]
     similarity: Float64
+    at: datetime
 
 
 def predict_test_rows(
-    table: Table, trained: Sequence[Trained], rows: TrainingRows
+    table: Table, trained: Sequence[Trained], training: Sequence[str]
 ) -> PredictedTestRows:
-    """Let each member predict the test rows, in the way that a user's molecules are predicted."""
+    """Let each member predict the test rows, in the way that a user's molecules are predicted.
+
+    Parameters
+    ----------
+    table : Table
+        The test rows.
+    trained : sequence of Trained
+    training : sequence of str
+        SMILES of the molecules that they were trained on.
+    """
     panel = Panel([_member_model(member) for member in trained])
     outputs = panel.member_outputs(table.smiles)
-    known = read_molecules(sorted(set(rows.canonical)))
+    known = read_molecules(training)
     return PredictedTestRows(
         table,
         dict(zip((member.key for member in trained), outputs, strict=True)),
         nearest_similarities(table.molecules, [fingerprint(m) for m in known if m is not None]),
+        datetime.now(UTC),
     )
 
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
+from numpy.typing import NDArray
+
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.ensembles.combining.candidates import SINGLE_BEST, Candidate
 from chemprop_hpo.hpo.ensembles.combining.combination import Weighting
@@ -119,8 +122,14 @@ def _target(
     return report.EnsembleTarget(
         out_of_fold=judge.target(t, said, labels, calibration),
         test=judged_test,
-        by_fold=judge.by_fold(t, said, labels, held_out.folds),
+        by_fold=judge.by_fold(t, said, labels, _own_folds(candidate, held_out)),
     )
+
+
+def _own_folds(candidate: Candidate, held_out: OutOfFold) -> dict[int, NDArray[np.int64]]:
+    """Return the folds of the splits that its members come from."""
+    splits = {split for _, split, _ in candidate.shares}
+    return {split: folds for split, folds in held_out.folds.items() if split in splits}
 
 
 def _member(rank: int, record: MemberRecord) -> report.Member:
@@ -135,7 +144,7 @@ def _member(rank: int, record: MemberRecord) -> report.Member:
         value=record.value,
         stop_reason=record.stop_reason or record.state,
         curve=tuple(math.nan if value is None else value for value in record.curve),
-        error=record.error,
+        error=None if record.state == "complete" else record.reason,
     )
 
 

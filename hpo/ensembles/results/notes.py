@@ -9,19 +9,21 @@ from numpy.typing import NDArray
 
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.problems import counted
-from chemprop_hpo.hpo.ensembles.combining.candidates import COMBINED, Candidate
-from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold
+from chemprop_hpo.hpo.ensembles.combining.candidates import Candidate
 from chemprop_hpo.hpo.ensembles.combining.test_predictions import PredictedTestRows
+from chemprop_hpo.storage.ensembles import EnsembleRecord
 
-__all__ = ["notes_on", "warnings_on"]
+__all__ = ["earlier_looks", "notes_on", "warnings_on"]
 
 
 def notes_on(
-    config: SweepConfig, held_out: OutOfFold, test: PredictedTestRows | None
+    config: SweepConfig, found: Sequence[Candidate], test: PredictedTestRows | None
 ) -> Iterator[str]:
     """Say on what the figures rest."""
+    *_, combination = found
+    spoken_of = int(np.isfinite(combination.out_of_fold.mean).any(axis=1).sum())
     yield (
-        f"Out-of-fold predictions of {counted(len(held_out.rows), 'training row')} are by "
+        f"Out-of-fold predictions of {counted(spoken_of, 'training row')} are by "
         "models that were not trained on them. The configurations were chosen on validation "
         "rows among them, and each model's best epoch on its own, so that these figures "
         "flatter a little."
@@ -38,20 +40,57 @@ def notes_on(
             "Prediction intervals are calibrated on out-of-fold residuals. They hold for "
             "molecules like those of the training set; look at the similarity."
         )
+    if config.task == "regression" and np.isnan(combination.out_of_fold.std).all():
+        yield (
+            "Out of fold one model speaks of each row, so that spread could not be held against "
+            "errors: the intervals have one width for all molecules. More configurations or "
+            "splits would let the spread count."
+        )
 
 
 def warnings_on(
-    config: SweepConfig, held_out: OutOfFold, found: Sequence[Candidate]
+    config: SweepConfig, found: Sequence[Candidate], test: PredictedTestRows | None
 ) -> Iterator[str]:
     """Say what may mislead."""
-    combination = next(one for one in found if one.name == COMBINED)
+    *_, combination = found
     silent: NDArray[np.bool_] = np.asarray(np.isnan(combination.out_of_fold.mean).all(axis=1))
     if silent.any():
         yield (
             f"{counted(int(silent.sum()), 'training row')} of {len(silent):,} have no "
             "out-of-fold prediction: no model of the chosen folds left them out."
         )
+    if test is not None and (lost := _unpredicted(test)):
+        yield (
+            f"{counted(lost, 'test row')} of {len(test.table):,} could not be predicted: no test "
+            "figure speaks of them."
+        )
     for target, calibration in zip(config.data.target_cols, combination.calibrations, strict=True):
         if calibration is not None and calibration.missing_levels:
             levels = ", ".join(f"{level} %" for level in calibration.missing_levels)
             yield f"{target}: too few out-of-fold rows for intervals of {levels}."
+
+
+def earlier_looks(made: Sequence[EnsembleRecord], trials: Sequence[int]) -> Iterator[str]:
+    """Say that the test rows were looked at before, for other configurations.
+
+    Parameters
+    ----------
+    made : sequence of EnsembleRecord
+        Earlier ensembles of the study.
+    trials : sequence of int
+        What this one is made of, by rank.
+    """
+    before = {tuple(record.record.get("trials", {}).values()) for record in made}
+    others = len(before - {tuple(trials)})
+    if others:
+        times = "once" if others == 1 else f"{others} times"
+        yield (
+            f"Test rows of this study were scored {times} before, with other configurations: "
+            "whoever chooses among them by test figures will see those figures flatter."
+        )
+
+
+def _unpredicted(test: PredictedTestRows) -> int:
+    """Return of how many test rows some member says nothing."""
+    silent = [np.isnan(outputs).any(axis=1) for outputs in test.outputs.values()]
+    return int(np.any(silent, axis=0).sum()) if silent else 0

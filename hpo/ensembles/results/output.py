@@ -30,6 +30,7 @@ COMBINED_FOLDER = "combined"
 OUT_OF_FOLD, FIGURES = "out_of_fold.csv", "figures.csv"
 TEST, BLIND = "test_predictions.csv", "blind_predictions.csv"
 TABLES = (OUT_OF_FOLD, TEST, BLIND, FIGURES)
+_HALF_WRITTEN = re.compile(r"\.(rank_\d+|combined)\.[0-9a-f]+\.(tmp|old)")
 _OURS = re.compile(r"rank_\d+|combined|plots|report\.html|\..*\.(tmp|old)")
 
 
@@ -57,16 +58,19 @@ def check_output(folder: Path, study: str) -> None:
             f"{folder}: holds {', '.join(strange[:3])}, which no ensemble writes; "
             "give -o a folder that is empty or does not exist"
         )
-    for manifest in sorted(folder.glob(f"*/{MANIFEST}")):
+    for manifest in sorted(folder.glob(f"[!.]*/{MANIFEST}")):
         _check_predictor(manifest.parent, study)
 
 
 def remove_other_ranks(folder: Path, ranks: int) -> None:
-    """Remove predictors of ranks that an earlier command wrote and this one does not."""
+    """Remove predictors of ranks that this command did not write, and what a kill left half."""
     kept = {rank_folder(rank) for rank in range(1, ranks + 1)}
     for path in folder.glob("rank_*"):
         if path.name not in kept and (path / MANIFEST).is_file():
             shutil.rmtree(path)
+    for path in folder.glob(".*"):
+        if path.is_dir() and _HALF_WRITTEN.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_other_tables(folder: Path, kept: Collection[str]) -> None:

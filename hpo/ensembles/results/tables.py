@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.metrics import to_original_units
 from chemprop_hpo.hpo.ensembles.combining.candidates import COMBINED, SINGLE_BEST, Candidate
-from chemprop_hpo.hpo.ensembles.combining.judging import Predictions
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold
 from chemprop_hpo.hpo.ensembles.combining.test_predictions import PredictedTestRows
 from chemprop_hpo.hpo.evaluation.bootstrap import Interval
@@ -38,7 +37,12 @@ def out_of_fold_table(
     for split, folds in held_out.folds.items():
         numbers = pd.Series(folds, dtype="Int64")
         columns[f"fold_split_{split}"] = numbers.where(numbers >= 0)
-    return _table(config, columns, held_out.rows.targets, _by_suffix(candidates))
+    transforms = config.data.transforms
+    said = {
+        suffix: (one.out_of_fold.mean, one.out_of_fold_spread(held_out, transforms))
+        for suffix, one in _by_suffix(candidates).items()
+    }
+    return _table(config, columns, held_out.rows.targets, said)
 
 
 def test_table(
@@ -50,29 +54,37 @@ def test_table(
         "row": test.table.rows,
         "similarity": test.similarity,
     }
-    said = {name: one.say(test.outputs) for name, one in _voiced(candidates).items()}
+    transforms = config.data.transforms
+    said = {
+        suffix: (one.say(test.outputs).mean, one.spread(test.outputs, transforms))
+        for suffix, one in _by_suffix(candidates).items()
+    }
     return _table(config, columns, test.table.targets, said)
 
 
 def figures_table(content: ReportContent) -> pd.DataFrame:
     """Return each figure of each candidate with its 95 % interval, a row each.
 
-    ``part`` is ``out_of_fold`` or ``test``, ``units`` is ``original`` or ``transformed``;
-    ``coverage_<level>`` has no interval, and a macro average no target.
+    ``part`` is ``out_of_fold`` or ``test``, ``rows`` how many have both label and prediction,
+    ``units`` is ``original`` or ``transformed``. ``coverage_<level>`` has neither units nor
+    interval, and a macro average neither target nor rows.
     """
     rows: list[tuple[object, ...]] = []
     for one in content.ensembles:
         for target, judged in zip(content.targets, one.targets, strict=True):
             for part, of_part in (("out_of_fold", judged.out_of_fold), ("test", judged.test)):
                 if of_part is not None:
-                    rows += [(one.name, target.name, part, *row) for row in _figures(of_part)]
+                    rows += [
+                        (one.name, target.name, part, of_part.n, *row) for row in _figures(of_part)
+                    ]
         macro = "macro_rae" if content.task == "regression" else "macro_roc_auc"
         units = "transformed" if content.task == "regression" else "original"
         for part, interval in (("out_of_fold", one.macro_out_of_fold), ("test", one.macro_test)):
             if interval is not None:
-                rows.append((one.name, "", part, units, macro, *_numbers(interval)))
-    names = ["ensemble", "target", "part", "units", "figure", "value", "low_95", "high_95"]
-    return pd.DataFrame(rows, columns=names)
+                rows.append((one.name, "", part, None, units, macro, *_numbers(interval)))
+    names = ("ensemble", "target", "part", "rows", "units", "figure", "value", "low_95", "high_95")
+    table = pd.DataFrame(rows, columns=names)
+    return table.astype({"rows": "Int64"})
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -88,11 +100,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 # ----------------------------------------------------------------------------- columns
 
 
-def _by_suffix(candidates: Iterable[Candidate]) -> dict[str, Predictions]:
-    return {suffix: one.out_of_fold for suffix, one in _voiced(candidates).items()}
-
-
-def _voiced(candidates: Iterable[Candidate]) -> dict[str, Candidate]:
+def _by_suffix(candidates: Iterable[Candidate]) -> dict[str, Candidate]:
     """Return the ensembles by what their columns end with; the combination's end with nothing."""
     return {
         "" if one.name == COMBINED else "_" + one.name.replace(" ", "_"): one
@@ -103,20 +111,20 @@ def _voiced(candidates: Iterable[Candidate]) -> dict[str, Candidate]:
 
 def _table(
     config: SweepConfig,
-    columns: dict[str, object],
+    columns: Mapping[str, object],
     labels: Float64,
-    said: Mapping[str, Predictions],
+    said: Mapping[str, tuple[Float64, Float64]],
 ) -> pd.DataFrame:
     data = config.data
+    # Not a mapping: a target may be called as another one's mean.
+    named = list(columns.items())
     for t, (target, transform) in enumerate(zip(data.target_cols, data.transforms, strict=True)):
-        columns[target] = to_original_units(labels[:, t], transform)
-        for suffix, one in said.items():
-            mean, std = one.mean[:, t], one.std[:, t]
-            columns[f"{target}_mean{suffix}"] = to_original_units(mean, transform)
-            # Of a transformed target a spread in original units is different up and down.
-            name = "std" if transform == "none" else "transformed_std"
-            columns[f"{target}_{name}{suffix}"] = std
-    return pd.DataFrame(columns)
+        named.append((target, to_original_units(labels[:, t], transform)))
+        for suffix, (mean, std) in said.items():
+            named.append((f"{target}_mean{suffix}", to_original_units(mean[:, t], transform)))
+            named.append((f"{target}_std{suffix}", std[:, t]))
+    table = pd.DataFrame(dict(enumerate(values for _, values in named)))
+    return table.set_axis([name for name, _ in named], axis=1)
 
 
 def _figures(judged: Judged) -> Iterable[tuple[object, ...]]:
@@ -125,7 +133,7 @@ def _figures(judged: Judged) -> Iterable[tuple[object, ...]]:
         for name, interval in figures.items():
             yield units, name, *_numbers(interval)
     for level, share in judged.coverage.items():
-        yield "original", f"coverage_{level}", share.share, np.nan, np.nan
+        yield "", f"coverage_{level}", share.share, np.nan, np.nan
 
 
 def _numbers(interval: Interval) -> tuple[float, float, float]:

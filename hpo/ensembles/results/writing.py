@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +59,12 @@ def write_all(
     _write_predictors(folder, config, writer, findings)
     kept = _write_tables(folder, config, findings)
     write_csv(figures_table(content), folder / FIGURES)
-    remove_other_tables(folder, {FIGURES, *kept})
+    remove_other_tables(folder, {FIGURES, *kept})  # the blind file's is written last
     remove_plots(folder)
     write_report(content, folder)
+    if config.data.blind_file is not None:
+        ensemble = load_ensemble(folder / COMBINED_FOLDER)
+        predict_file(ensemble, config.data.blind_file, folder / BLIND, force=True)
 
 
 def _write_predictors(
@@ -84,10 +86,6 @@ def _write_tables(folder: Path, config: SweepConfig, findings: Findings) -> list
     if findings.test is not None:
         write_csv(test_table(config, findings.test, found), folder / TEST)
         written.append(TEST)
-    if config.data.blind_file is not None:
-        ensemble = load_ensemble(folder / COMBINED_FOLDER)
-        predict_file(ensemble, config.data.blind_file, folder / BLIND, force=True)
-        written.append(BLIND)
     return written
 
 
@@ -110,7 +108,7 @@ def _test_scored(config: SweepConfig, findings: Findings) -> dict[str, Any] | No
         return None
     table = findings.test.table
     return {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "at": findings.test.at.isoformat(timespec="seconds"),
         "file": table.path.name,
         "rows": len(table),
         "after": "the configurations were fixed and all members trained",

@@ -136,6 +136,14 @@ def test_a_fold_without_labels_has_no_figures() -> None:
     assert all(np.isnan(value) for value in figures.figures.values())
 
 
+def test_a_fold_of_which_nothing_is_said_is_left_out() -> None:
+    mean = MEAN.copy()
+    mean[:40] = NAN
+    folds = {0: np.arange(80) // 40}
+    (figures,) = REGRESSION.by_fold(0, Predictions(mean, STD), LABELS, folds)
+    assert (figures.fold, figures.n) == (1, 40)
+
+
 def test_a_classification_is_judged_by_its_curves() -> None:
     labels = (LABELS > 1.0).astype(float)
     labels[:10, 1] = NAN

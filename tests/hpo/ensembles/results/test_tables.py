@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,22 @@ def test_out_of_fold_columns_stand_target_by_target(tmp_path: Path) -> None:
     assert not any("single" in column for column in columns)
 
 
+def test_spreads_are_in_original_units_too(tmp_path: Path) -> None:
+    shown = out_of_fold_table(*named(tmp_path))
+    both = 10 ** np.stack([COLUMNS[2, 0][:, 1], COLUMNS[2, 2][:, 1]]) - 1
+    assert shown["KSOL_std_rank_2"].to_numpy() == pytest.approx(
+        both.std(axis=0, ddof=1), nan_ok=True
+    )
+
+
+def test_targets_named_like_columns_of_others_keep_theirs(tmp_path: Path) -> None:
+    _, data, found = named(tmp_path)
+    config = config_of(tmp_path, data={"target_cols": ["x", "x_mean"]})
+    shown = out_of_fold_table(config, data, found)
+    assert list(shown.columns).count("x_mean") == 2
+    assert len(shown.columns) == 17
+
+
 def test_which_fold_left_a_row_out_is_empty_where_none_did(tmp_path: Path) -> None:
     path = tmp_path / "out_of_fold.csv"
     write_csv(out_of_fold_table(*named(tmp_path)), path)
@@ -85,7 +102,7 @@ def test_test_rows_say_where_they_stand_and_how_similar_they_are(tmp_path: Path)
     config, _, found = named(tmp_path)
     rows = table(["CN", "CCN"], [[1.0, 1.0], [np.nan, 2.0]], path="test.csv", rows=[2, 7])
     outputs = {m: np.full((2, 2), float(m[0])) for m in MEMBERS}
-    test = PredictedTestRows(rows, outputs, np.array([0.25, 1.0]))
+    test = PredictedTestRows(rows, outputs, np.array([0.25, 1.0]), datetime.now(UTC))
     shown = tables.test_table(config, test, found)
     assert shown["row"].tolist() == [2, 7]
     assert shown["similarity"].tolist() == [0.25, 1.0]
@@ -112,6 +129,7 @@ def test_each_figure_of_each_contender_has_a_row_with_its_interval() -> None:
         "ensemble",
         "target",
         "part",
+        "rows",
         "units",
         "figure",
         "value",
@@ -132,7 +150,7 @@ def test_each_figure_of_each_contender_has_a_row_with_its_interval() -> None:
             expected.low,
             expected.high,
         )
-    assert of(shown, target="LogD")["units"].unique().tolist() == ["original"]
+    assert of(shown, target="LogD")["units"].unique().tolist() == ["original", ""]
 
 
 def test_coverage_is_a_share_without_an_interval() -> None:
