@@ -34,7 +34,7 @@ def next_steps(study: str, storage: str, num_samples: int) -> list[str]:
         "what to try next:",
         f"  {command_on('top-k', study, storage)}",
         f"  {command_on('top-k', study, storage, *best)}",
-        f"  {command_on('ensembles', study, storage, '--top-k', '3')}",
+        f"  {command_on('ensembles', study, storage, '--top-k', str(min(3, num_samples)))}",
         f"  {command_on('status', study, storage)}",
         f"  {command_on('resume', study, storage, '--num-samples', str(2 * num_samples))}",
     ]

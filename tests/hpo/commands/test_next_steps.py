@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chemprop_hpo.hpo.commands.next_steps import command_on
+from chemprop_hpo.hpo.commands.next_steps import command_on, next_steps
 from chemprop_hpo.hpo.commands.opening import OpenStudy
 
 MASKED = "postgresql://me:***@host/db"
@@ -36,3 +36,10 @@ def test_the_database_of_the_environment_is_left_out(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CHEMPROP_HPO_STORAGE", "postgresql://me:hunter2@host/db")
     for url in (MASKED, REFERENCE):
         assert command_on("status", "my study", url) == "chemprop-hpo status --study 'my study'"
+
+
+@pytest.mark.parametrize(("num_samples", "top_k"), [(2, "2"), (100, "3")])
+def test_no_more_ensembles_are_proposed_than_there_are_trials(num_samples: int, top_k: str) -> None:
+    lines = next_steps("esol", "sqlite:///lab.db", num_samples)
+    (line,) = [line for line in lines if " ensembles " in line]
+    assert line.split()[-2:] == ["--top-k", top_k]
