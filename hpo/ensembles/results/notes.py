@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ def warnings_on(
 
 
 def earlier_looks(made: Sequence[EnsembleRecord], trials: Sequence[int]) -> Iterator[str]:
-    """Say that the test rows were looked at before, for other configurations.
+    """Say that test rows were looked at before, for other configurations.
 
     Parameters
     ----------
@@ -80,7 +81,8 @@ def earlier_looks(made: Sequence[EnsembleRecord], trials: Sequence[int]) -> Iter
     trials : sequence of int
         What this one is made of, by rank.
     """
-    before = {tuple(record.record.get("trials", {}).values()) for record in made}
+    scored = [record.record for record in made if _has_test(record.record)]
+    before = {tuple(record.get("trials", {}).values()) for record in scored}
     others = len(before - {tuple(trials)})
     if others:
         times = "once" if others == 1 else f"{others} times"
@@ -88,6 +90,11 @@ def earlier_looks(made: Sequence[EnsembleRecord], trials: Sequence[int]) -> Iter
             f"Test rows of this study were scored {times} before, with other configurations: "
             "whoever chooses among them by test figures will see those figures flatter."
         )
+
+
+def _has_test(record: Mapping[str, Any]) -> bool:
+    of_candidates = record.get("figures", {}).values()
+    return any(part.endswith("/test") for figures in of_candidates for part in figures)
 
 
 def _unpredicted(test: PredictedTestRows) -> int:

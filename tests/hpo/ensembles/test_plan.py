@@ -129,6 +129,21 @@ def test_training_rows_in_the_test_file_are_refused_before_anything_is_trained(
     assert "3 training rows" in warning
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,SMILES\na,CCO\n", "'smiles'"),
+        ("smiles,polar_mean\nCCO,1\n", "has the column 'polar_mean', which the predictions"),
+    ],
+)
+def test_a_blind_file_that_could_not_be_predicted_is_refused_before_anything_is_trained(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "blind.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        planned(small_sweep(tmp_path, data={"blind_file": str(tmp_path / "blind.csv")}), 1)
+
+
 # ------------------------------------------------------------------ folders
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import shutil
@@ -377,6 +378,25 @@ def test_a_folder_of_another_study_is_refused_before_anything(made: Made, tmp_pa
     with pytest.raises(UsageError, match="holds ensembles of study 'small'; give -o another"):
         make(other, output=made.folder)
     assert not (tmp_path / "study").exists()
+
+
+def test_an_earlier_look_at_test_rows_with_other_configurations_is_told(made: Made) -> None:
+    said = again(made, k=1).result.content.warnings
+    assert any("Test rows of this study were scored" in line for line in said)
+
+
+def test_molecules_that_only_validated_are_no_training_molecules(
+    made: Made, tmp_path: Path
+) -> None:
+    alone = again(made, k=1, folds=(0,), output=tmp_path / "out")
+    assert alone.training.trained == []
+    config = made.loaded.config
+    fold = read_folds(config, fold_list(config))[0, 0]
+    known = gzip.decompress((alone.folder / "rank_1" / "training.csv.gz").read_bytes())
+    assert set(known.decode().splitlines()[1:]) == set(fold.train.canonical)
+    said = load_ensemble(alone.folder).predict([fold.train.smiles[0]])
+    assert said["similarity"][0] == pytest.approx(1.0)
+    assert np.isnan(said["size_std"][0])  # one model is alone
 
 
 # ------------------------------------------------------------------ what goes wrong

@@ -98,3 +98,17 @@ def test_several_targets_are_kept_apart() -> None:
     said = named[-1].out_of_fold
     assert said.mean[:, 1] == pytest.approx(said.mean[:, 0] + 100, abs=0.2)
     assert len(named[-1].calibrations) == 2
+
+
+def test_the_spread_in_original_units_is_that_of_undone_predictions() -> None:
+    data = held_out(COLUMNS, LABELS, FOLDS)
+    found, _ = candidates(data, MEMBERS, classification=False, seed=0)
+    rank = next(one for one in found if one.name == "rank 2")
+    undone = 10 ** np.stack([COLUMNS[2, 0], COLUMNS[2, 1]]) - 1
+    spread = rank.out_of_fold_spread(data, ["log10p1"])
+    assert spread[:, 0] == pytest.approx(undone.std(axis=0, ddof=1))
+    assert rank.out_of_fold_spread(data, ["none"]) == pytest.approx(rank.out_of_fold.std)
+    outputs = {member: np.array([[0.1 * i]]) for i, member in enumerate(MEMBERS)}
+    undone = 10 ** np.array([0.4, 0.5, 0.6, 0.7])
+    assert rank.spread(outputs, ["log10"])[0, 0] == pytest.approx(undone.std(ddof=1))
+    assert np.isnan(found[0].spread(outputs, ["log10"])).all()  # one model is alone

@@ -89,10 +89,16 @@ def test_test_rows_without_a_prediction_are_counted(tmp_path: Path) -> None:
     ]
 
 
-def made(*choices: tuple[int, ...]) -> list[EnsembleRecord]:
+def made(*choices: tuple[int, ...], part: str = "test") -> list[EnsembleRecord]:
     moment = datetime(2026, 1, 2, tzinfo=UTC)
+    figures = {"combined": {"y/out_of_fold": {"rmse": 1.0}, f"y/{part}": {"rmse": 1.0}}}
     return [
-        EnsembleRecord(i, moment, "out", {"trials": {str(r): t for r, t in enumerate(trials, 1)}})
+        EnsembleRecord(
+            i,
+            moment,
+            "out",
+            {"trials": {str(r): t for r, t in enumerate(trials, 1)}, "figures": figures},
+        )
         for i, trials in enumerate(choices)
     ]
 
@@ -107,3 +113,7 @@ def test_it_is_said_how_often_test_rows_were_scored_with_other_configurations() 
 def test_the_same_command_once_more_is_no_other_look() -> None:
     assert list(earlier_looks(made((3, 5), (3, 5)), [3, 5])) == []
     assert list(earlier_looks([], [3, 5])) == []
+
+
+def test_ensembles_that_had_no_test_rows_were_no_look_at_them() -> None:
+    assert list(earlier_looks(made((3,), part="out_of_fold"), [3, 5])) == []

@@ -139,3 +139,13 @@ def test_tables_and_pictures_of_an_earlier_command_are_removed(tmp_path: Path) -
     assert list((tmp_path / "plots").iterdir()) == []
     remove_other_tables(tmp_path, ["figures.csv", "out_of_fold.csv"])  # nothing left to remove
     remove_plots(tmp_path / "elsewhere")
+
+
+def test_what_a_kill_left_behind_is_removed(tmp_path: Path) -> None:
+    made_before(tmp_path)
+    predictor(tmp_path / ".rank_1.0123abcd.tmp", "solubility")
+    (tmp_path / ".combined.0123abcd.old").mkdir()
+    (tmp_path / ".mine.tmp").mkdir()
+    check_output(tmp_path, "esol")
+    remove_other_ranks(tmp_path, 2)
+    assert [p.name for p in tmp_path.glob(".*")] == [".mine.tmp"]
