@@ -159,7 +159,8 @@ def _train(case: Case, arm: str, place: Path) -> pd.DataFrame:
     file.write_text(yaml.safe_dump(_settings(case, arm, place)))
     loaded = load_sweep(file)
     began = time.perf_counter()
-    start_sweep(loaded)
+    if start_sweep(loaded).reason != "finished":
+        raise SystemExit("interrupted; the same command goes on")
     swept = time.perf_counter()
     k = TOP_K if arm == "tuned" else 1
     result = make_ensembles(loaded, Request(Choice(k), output=place / "ensembles"))
