@@ -93,11 +93,15 @@ Rule = Annotated[
 ]
 Splits = Annotated[
     str | None,
-    typer.Option("--splits", metavar="N,N", help="Train on these splits only, as in 0,1."),
+    typer.Option(
+        "--splits", metavar="N,N", help="Train on these splits only, as in 0,1; all by default."
+    ),
 ]
 Folds = Annotated[
     str | None,
-    typer.Option("--folds", metavar="N,N", help="Train on these folds only, as in 0,1,2."),
+    typer.Option(
+        "--folds", metavar="N,N", help="Train on these folds only, as in 0,1,2; all by default."
+    ),
 ]
 MinDistance = Annotated[
     float,
@@ -166,7 +170,13 @@ def go_on_to_ensembles(result: SweepResult, loaded: LoadedSweep, log_level: LogL
     wanted = loaded.config.transfer_learning
     if not wanted.enabled or result.reason != "finished":
         return
-    _require_trials(loaded, wanted.top_k)
+    try:
+        _require_trials(loaded, wanted.top_k)
+    except UsageError as problem:
+        raise UsageError(
+            f"the sweep is finished, but transfer_learning.top_k asks for {wanted.top_k} "
+            f"configurations: {problem}"
+        ) from problem
     # Changed data were accepted for the sweep, or there are none.
     _train(loaded, Wish(wanted.top_k, accept_changed_data=True), log_level)
 

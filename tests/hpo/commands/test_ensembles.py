@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from chemprop_hpo.configs.errors import UsageError
 from chemprop_hpo.configs.load import load_stored
 from chemprop_hpo.hpo.cli import run
 from chemprop_hpo.hpo.commands.ensembles import MIN_DISTANCE, Select, go_on_to_ensembles
@@ -347,6 +348,14 @@ def test_only_a_finished_sweep_that_asks_for_it_goes_on(
     loaded = small_sweep(study_folder, transfer_learning={"enabled": enabled, "top_k": 2})
     go_on_to_ensembles(Result(reason=reason), loaded, LogLevel.INFO)  # type: ignore[arg-type]  # a stand-in
     assert [wish.top_k for wish in wishes] == ([2] if goes_on else [])
+
+
+def test_a_sweep_with_too_few_complete_trials_says_which_key_asks_for_more(
+    study_folder: Path,
+) -> None:
+    loaded = small_sweep(study_folder, transfer_learning={"enabled": True, "top_k": 9})
+    with pytest.raises(UsageError, match=r"finished, but transfer_learning.top_k asks for 9 conf"):
+        go_on_to_ensembles(Result(reason="finished"), loaded, LogLevel.INFO)  # type: ignore[arg-type]  # a stand-in
 
 
 # ------------------------------------------------------------------ a classification, over Ray
