@@ -177,8 +177,11 @@ def end_member(
 
 
 def release_member(db: Database, member_id: int, driver_id: str, stop_reason: str) -> bool:
-    """Let a running member wait for whoever goes on with it; False if it is another's by now."""
-    waiting = {"state": "waiting", "driver_id": None, "stop_reason": stop_reason}
+    """Let a running member wait for whoever goes on with it; False if it is another's by now.
+
+    Deaths before are forgotten: one that can be stopped in order kills nobody.
+    """
+    waiting = {"state": "waiting", "driver_id": None, "stop_reason": stop_reason, "retries": 0}
     return _write(db, _held_by(member_id, driver_id).values(waiting))
 
 

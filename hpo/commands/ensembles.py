@@ -177,8 +177,7 @@ def go_on_to_ensembles(result: SweepResult, loaded: LoadedSweep, log_level: LogL
             f"the sweep is finished, but transfer_learning.top_k asks for {wanted.top_k} "
             f"configurations: {problem}"
         ) from problem
-    # Changed data were accepted for the sweep, or there are none.
-    _train(loaded, Wish(wanted.top_k, accept_changed_data=True), log_level)
+    _train(loaded, Wish(wanted.top_k), log_level)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def member_lines(members: Sequence[MemberRecord]) -> Iterator[str]:
             reached = f"epoch {member.epoch} of {member.max_epochs}"
             yield f"{name}: {reached}, best {number(member.value)}"
         if member.state == "failed":
-            yield f"{name}: {member.error or member.stop_reason}"
+            yield f"{name}: {member.reason}"
 
 
 def ensemble_lines(made: Sequence[EnsembleRecord], now: float) -> Iterator[str]:

@@ -13,7 +13,7 @@ from chemprop_hpo.storage.studies import open_study, read_record
 __all__ = ["check_data"]
 
 UNSEEN = ("test_file", "blind_file")
-"""Files that no trial has seen: a study without them may get them, and the other way round."""
+"""Files that no trial has seen: a study without them may get them."""
 
 
 def check_data(loaded: LoadedSweep, *, accept_changed_data: bool = False) -> None:
@@ -43,4 +43,7 @@ def check_data(loaded: LoadedSweep, *, accept_changed_data: bool = False) -> Non
 
 def _as_known(found: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: file for name, file in found.items() if name in known or name not in UNSEEN}
-    return kept | {name: known[name] for name in UNSEEN if name in known and name not in found}
+    # Without its test file a study would set test rows aside among those that it was trained on.
+    if "blind_file" in known and "blind_file" not in found:
+        kept["blind_file"] = known["blind_file"]
+    return kept

@@ -105,7 +105,9 @@ def plan_ensembles(study: Study, config: SweepConfig, request: Request) -> Ensem
     places = _places(config, request)
     folds = read_folds(config, places) if places else {_own_key(config): own}
     rows = training_rows(list(folds.values()))
-    test, warning = read_test_rows(config, next(iter(folds.values())), rows)
+    # The sweep's own fold has chosen the configurations, also where none is trained on it.
+    seen = training_rows([own, *folds.values()])
+    test, warning = read_test_rows(config, next(iter(folds.values())), seen)
     note = folding_note(config) if len(folds) > 1 else None
     trials = [decision.trial for decision in decisions if decision.taken]
     return EnsemblePlan(

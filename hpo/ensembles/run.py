@@ -118,8 +118,9 @@ def make_ensembles(
         log.info("judging the ensembles and drawing the report")
         content = report_content(config, db.masked_url, findings, read_search(study, config))
         writer = PredictorWriter(config, plan.decisions, trained, training, plan.data)
-        write_all(folder, config, writer, findings, content)
+        # First, since whoever reads the report has seen the test figures.
         add_ensemble(db, study, str(folder), record_of_ensembles(content))
+        write_all(folder, config, writer, findings, content)
     failed = [record for record in records if record.state != "complete"]
     return EnsembleResult(config.study_name, folder, plan.decisions, content, failed)
 

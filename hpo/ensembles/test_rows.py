@@ -23,6 +23,7 @@ def read_test_rows(
     tables : FoldTables
         Of any fold: test rows that a split sets aside are the same in all.
     rows : TrainingRows
+        Of all folds that trained or chose anything.
 
     Raises
     ------

@@ -13,6 +13,7 @@ from scipy.special import expit
 from chemprop_hpo.configs.errors import SweepFailedError
 from chemprop_hpo.configs.schema import ModelConfig, MoleculeFeature
 from chemprop_hpo.hpo.chemistry.batches import Batches
+from chemprop_hpo.hpo.chemistry.checkpoints import CheckpointError
 from chemprop_hpo.hpo.chemistry.fast_sums import quicken
 from chemprop_hpo.hpo.chemistry.fitting import predict
 from chemprop_hpo.hpo.chemistry.fold import Fold
@@ -116,7 +117,12 @@ def _trained(plan: EnsemblePlan, home: Path, record: MemberRecord, fold: Fold) -
 
 def _outputs(fold: Fold, member: Trained) -> Float64:
     """Return what a member says of its fold's validation molecules, shape (m, t)."""
-    model = quicken(load_model(member.file))
+    try:
+        model = quicken(load_model(member.file))
+    except CheckpointError as problem:
+        raise CheckpointError(
+            f"{problem}; remove the file, and the same command trains this model anew"
+        ) from problem
     outputs = predict(model, Batches(fold, member.model), fold.validation)
     if fold.task != "classification":
         return outputs

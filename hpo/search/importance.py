@@ -6,9 +6,11 @@ import math
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from optuna import Study, create_study
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -150,8 +152,9 @@ class _Judge:
     def of(cls, trials: Sequence[FrozenTrial], names: Collection[str], top: int) -> _Judge:
         study = create_study()
         study.add_trials(
-            create_trial(params=dict(t.params), distributions=dict(t.distributions), value=0.0)
+            create_trial(params=params, distributions=_wide_enough(t, params), value=0.0)
             for t in trials
+            for params in (dict(t.params),)
         )
         there = sorted(name for name in names if any(name in t.params for t in trials))
         # Half a trial less: a quantile is rounded up.
@@ -167,6 +170,20 @@ class _Judge:
             return self.evaluator.evaluate(
                 self.study, self.names, target=lambda trial: float(ranks[trial.number])
             )
+
+
+def _wide_enough(trial: FrozenTrial, params: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+    """Return the trial's distributions; a range that became narrower is widened to its value."""
+    return {name: _with(trial.distributions[name], value) for name, value in params.items()}
+
+
+def _with(distribution: BaseDistribution, value: Any) -> BaseDistribution:
+    if not isinstance(distribution, IntDistribution | FloatDistribution):
+        return distribution
+    low, high = min(distribution.low, value), max(distribution.high, value)
+    kind: Any = type(distribution)
+    wider: BaseDistribution = kind(low, high, log=distribution.log, step=distribution.step)
+    return wider
 
 
 def _by_chance(judge: _Judge, n: int, seed: int) -> dict[str, float]:

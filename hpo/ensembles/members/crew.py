@@ -114,6 +114,7 @@ class Crew:
                 pass
             if self._pool.has_room():
                 # Nothing is left to claim; other drivers may yet leave something behind.
+                self._pool.rest()
                 self._look()
         except Exception as error:
             if not self._book.writer.excuse(error):

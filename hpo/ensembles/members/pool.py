@@ -142,6 +142,11 @@ class Pool:
         """Take a member that has ended from its worker, which is used again."""
         self._idle.append(self._busy.pop(member_id))
 
+    def rest(self) -> None:
+        """End the workers that have no member, so that others on the cluster get their place."""
+        while self._idle:
+            _kill(self._idle.pop())
+
     def drop(self, member_id: int) -> None:
         """Kill the worker of a member that is not to be trained here any more, if it has one."""
         self._awaited = {ref: id for ref, id in self._awaited.items() if id != member_id}

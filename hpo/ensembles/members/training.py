@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from chemprop_hpo.configs.errors import UsageError
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.molecule_set import MoleculeSet
 from chemprop_hpo.hpo.chemistry.training import train
@@ -80,7 +82,7 @@ def train_members(
     how_to_go_on : str
         What a person is told where this ends early.
     retry_failed : bool
-        Train members that failed before once more.
+        Train members that failed before once more, and all of them where no file is left.
     train : callable
         Trains one model, with the signature of `chemprop_hpo.hpo.chemistry.training.train`.
 
@@ -93,6 +95,8 @@ def train_members(
     ------
     TrainingInterruptedError
         If a signal came.
+    UsageError
+        If members were trained and none of their files is there.
     ResourceError
         If one training does not fit onto any node.
     DiskFullError
@@ -110,6 +114,8 @@ def train_members(
         try:
             _train(work, molecules, MemberAudience(observers), interrupts, train)
             records = _patiently(work, interrupts)
+            if interrupts.received is not None:
+                raise TrainingInterruptedError(interrupts.received, how_to_go_on)
         except Exception as error:
             failure = work.failure_of(error)
             if interrupts.received is not None:
@@ -126,12 +132,23 @@ def _known(
     records = add_members(db, study, [job.entry for job in jobs])
     lost = [r for r in records if r.state == "complete" and not _best_of(folder, r).exists()]
     failed = [r for r in records if r.state == "failed" and retry_failed]
+    if not retry_failed:
+        _require_some(folder, lost, sum(r.state == "complete" for r in records))
     for record in lost:
         log.warning("%s is gone; its member is trained anew", _best_of(folder, record))
         restart_member(db, record, anew=True)
     for record in failed:
         restart_member(db, record, anew=False)
     return read_members(db, study, [job.key for job in jobs]) if lost or failed else records
+
+
+def _require_some(folder: Path, lost: Sequence[MemberRecord], complete: int) -> None:
+    """Refuse to begin anew where all files are gone: mostly it is the folder that is not there."""
+    if lost and len(lost) == complete:
+        raise UsageError(
+            f"{folder}: none of the {complete} models that were trained is there; say where the "
+            "study's folder is: study.folder=PATH, or train all anew with --retry-failed"
+        )
 
 
 def _best_of(folder: Path, record: MemberRecord) -> Path:
@@ -142,7 +159,8 @@ def _tidy(folder: Path, records: Sequence[MemberRecord]) -> None:
     """Remove checkpoints that a driver which was killed has left."""
     for record in records:
         if record.state == "complete":
-            TrialFolder(folder / record.folder).drop_checkpoints()
+            with suppress(OSError):  # nobody needs them
+                TrialFolder(folder / record.folder).drop_checkpoints()
 
 
 def _train(

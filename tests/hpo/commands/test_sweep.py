@@ -65,14 +65,14 @@ def test_an_interrupted_sweep_says_how_to_resume(
     assert shell.err.endswith("  chemprop-hpo resume --study esol\n")
 
 
-def test_ensembles_that_were_asked_for_are_said_to_be_missing(
+def test_a_sweep_with_fewer_trials_than_its_ensembles_need_says_which_key_asks_for_them(
     sweeps: Any, sweep_file: Path, shell: Shell
 ) -> None:
     sweep_file.write_text(SWEEP_YAML + "transfer_learning: {enabled: true, top_k: 4}\n")
     make_study("esol", sweep_file)
-    assert shell("sweep", str(sweep_file)) == 0
-    assert "trains no ensembles yet" in shell.out
-    assert shell.out.endswith("  chemprop-hpo top-k --study esol -k 4\n")
+    assert shell("sweep", str(sweep_file)) == 2
+    assert "best trials by val_loss" in shell.out
+    assert "the sweep is finished, but transfer_learning.top_k asks for 4" in shell.err
 
 
 def test_a_dry_run_prints_the_plan_and_starts_nothing(

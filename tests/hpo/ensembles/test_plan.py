@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chemprop_hpo.configs.errors import DataError, UsageError
-from chemprop_hpo.configs.load import LoadedSweep
+from chemprop_hpo.configs.load import LoadedSweep, load_stored
 from chemprop_hpo.hpo.chemistry.data import read_fold
 from chemprop_hpo.hpo.ensembles.configurations.choosing import Choice
 from chemprop_hpo.hpo.ensembles.plan import EnsemblePlan, Request, plan_ensembles
@@ -161,6 +161,10 @@ def in_folders(folder: Path, **data: Any) -> LoadedSweep:
     return small_sweep(folder, split=None, data=data)
 
 
+def in_folders_with(loaded: LoadedSweep, **data: Any) -> LoadedSweep:
+    return load_stored(loaded.stored | {"data": loaded.stored["data"] | data})
+
+
 def test_all_folders_beside_the_sweep_s_are_trained_on(tmp_path: Path) -> None:
     plan = planned(in_folders(tmp_path), 1)
     assert list(plan.folds) == [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -174,6 +178,17 @@ def test_all_folders_beside_the_sweep_s_are_trained_on(tmp_path: Path) -> None:
     }
     assert {one["rows"] for one in plan.data.values()} == {30}
     assert plan.data["split_0/fold_0/train"] != plan.data["split_1/fold_0/train"]
+
+
+def test_test_rows_must_not_stand_in_the_sweep_s_own_fold_either(tmp_path: Path) -> None:
+    loaded = in_folders(tmp_path)
+    lost = molecules()[:2]
+    for part in (tmp_path / "split_1").rglob("*.csv"):
+        lines = part.read_text().splitlines(keepends=True)
+        part.write_text("".join(x for x in lines if x.split(",")[0] not in lost))
+    test = str(write_table(tmp_path / "test.csv", lost))
+    with pytest.raises(DataError, match="2 training rows have a molecule"):
+        planned(in_folders_with(loaded, test_file=test), 1, splits=(1,))
 
 
 def test_a_missing_folder_is_named_unless_others_are_chosen(tmp_path: Path) -> None:

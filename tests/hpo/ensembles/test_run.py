@@ -358,6 +358,15 @@ def test_a_data_file_that_was_changed_is_refused_unless_accepted(tmp_path: Path)
     assert accepted.manifest("combined")["data"]["file"]["rows"] == 50
 
 
+def test_a_test_file_may_not_go_since_its_place_would_be_taken_by_trained_rows(
+    tmp_path: Path,
+) -> None:
+    test = write_table(tmp_path / "test.csv", ["CCNCCN", "NCCCN"])
+    loaded = stored_study(tmp_path, [0.3], data={"test_file": str(test)})
+    with pytest.raises(StudyMismatchError, match="test_file"):
+        make(without(loaded, "data", test_file=None), k=1)
+
+
 def test_a_blind_file_that_was_changed_is_refused(tmp_path: Path) -> None:
     blind = write_table(tmp_path / "blind.csv", ["CCO"])
     loaded = stored_study(tmp_path, [0.3], data={"blind_file": str(blind)})

@@ -125,6 +125,14 @@ def test_a_parameter_of_a_branch_is_judged_on_its_branch() -> None:
     assert found.by_name["head"].share > 0
 
 
+def test_a_value_outside_a_range_that_became_narrower_counts_as_any_other() -> None:
+    narrow = falling()
+    narrow[7] = trial({"x": 0.2, "y": 0.5}, 0.2)
+    outside = study_of(narrow)
+    outside.get_trials(deepcopy=False)[7].params["x"] = 1.4
+    assert set(importances(outside, ("x", "y")).by_name) == {"x", "y"}
+
+
 def test_a_parameter_that_no_trial_has_is_left_out() -> None:
     assert set(importances(study_of(falling()), ["x", "y", "new"]).by_name) == {"x", "y"}
 

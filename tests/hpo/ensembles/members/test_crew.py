@@ -33,7 +33,7 @@ from tests.conformance.made import RECORD, silence
 from tests.hpo.made_members import Diary, Members, config_of
 
 EPOCHS = 4
-Predictions = TrialReport | Death
+Said = TrialReport | Death
 
 
 def report(epoch: int, stop_reason: str | None = None, **more: Any) -> TrialReport:
@@ -57,13 +57,14 @@ class StandIns:
 
     size = 2
 
-    def __init__(self, says: Callable[[int, int, int], Predictions]) -> None:
+    def __init__(self, says: Callable[[int, int, int], Said]) -> None:
         self.says = says
         self.jobs: dict[int, MemberJob] = {}
         self.due: dict[int, int] = {}
         self.last: dict[int, int] = {}
         self.begun: list[tuple[int, int, int]] = []
         self.dropped: list[int] = []
+        self.rested_beside: list[int] = []
 
     def has_room(self) -> bool:
         return len(self.jobs) < self.size
@@ -79,12 +80,15 @@ class StandIns:
     def end(self, member_id: int) -> None:
         del self.jobs[member_id]
 
+    def rest(self) -> None:
+        self.rested_beside.append(len(self.jobs))
+
     def drop(self, member_id: int) -> None:
         self.dropped.append(member_id)
         self.jobs.pop(member_id, None)
         self.due.pop(member_id, None)
 
-    def arrived(self, timeout_s: float) -> list[tuple[int, Predictions]]:
+    def arrived(self, timeout_s: float) -> list[tuple[int, Said]]:
         due, self.due = self.due, {}
         said = {id: self._said(self.jobs[id], epoch) for id, epoch in due.items()}
         for member_id, what in said.items():
@@ -94,13 +98,13 @@ class StandIns:
                 self.last[member_id] = what.epoch
         return list(said.items())
 
-    def stopped(self, within_s: float) -> Iterator[tuple[int, Predictions]]:
+    def stopped(self, within_s: float) -> Iterator[tuple[int, Said]]:
         yield from self.arrived(0)
 
     def close(self) -> None:
         self.jobs = {}
 
-    def _said(self, job: MemberJob, epoch: int) -> Predictions:
+    def _said(self, job: MemberJob, epoch: int) -> Said:
         return self.says(job.key.trial, job.key.fold, epoch)
 
 
@@ -140,7 +144,7 @@ class Scene:
         self.driver = Driver.register(db, self.study)
         self.interrupts, self.pulse, self.diary = Calm(), Beats(), Diary()
 
-    def train(self, says: Callable[[int, int, int], Predictions]) -> StandIns:
+    def train(self, says: Callable[[int, int, int], Said]) -> StandIns:
         pool, jobs = StandIns(says), self.members.jobs
         home = self.members.config.study_folder
         work = Assignment(self.db, self.study, self.members.config, home, jobs, "go on so")
@@ -162,7 +166,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         yield Scene(tmp_path, db)
 
 
-def plain(trial: int, fold: int, epoch: int) -> Predictions:
+def plain(trial: int, fold: int, epoch: int) -> Said:
     return report(epoch)
 
 
@@ -178,7 +182,7 @@ def test_all_members_are_trained_and_their_curves_kept(scene: Scene) -> None:
 
 
 def test_what_went_wrong_is_kept_and_the_others_go_on(scene: Scene) -> None:
-    def says(trial: int, fold: int, epoch: int) -> Predictions:
+    def says(trial: int, fold: int, epoch: int) -> Said:
         if (trial, epoch) == (0, 3):
             reason = "nan" if fold else "oom"
             return TrialReport(stop_reason=reason, error=f"{reason}: no more")
@@ -197,7 +201,7 @@ def test_what_went_wrong_is_kept_and_the_others_go_on(scene: Scene) -> None:
 def test_a_member_whose_workers_die_is_tried_thrice_and_given_up(scene: Scene) -> None:
     deaths = {0: 0, 1: 0}
 
-    def says(trial: int, fold: int, epoch: int) -> Predictions:
+    def says(trial: int, fold: int, epoch: int) -> Said:
         # One dies for good at its second epoch, the other now and then.
         if trial == 0 and epoch == 2 and (fold == 0 or deaths[1] < 3):
             deaths[fold] += 1
@@ -215,7 +219,7 @@ def test_a_member_whose_workers_die_is_tried_thrice_and_given_up(scene: Scene) -
 def test_an_epoch_trained_again_after_a_death_is_written_once(scene: Scene) -> None:
     alive = []
 
-    def says(trial: int, fold: int, epoch: int) -> Predictions:
+    def says(trial: int, fold: int, epoch: int) -> Said:
         if (trial, fold, epoch) == (0, 0, 3) and not alive:
             alive.append(True)
             return Death("gone", False)
@@ -231,7 +235,7 @@ def test_an_epoch_trained_again_after_a_death_is_written_once(scene: Scene) -> N
 
 
 def test_a_checkpoint_ahead_of_the_database_leaves_a_gap_in_the_curve(scene: Scene) -> None:
-    def says(trial: int, fold: int, epoch: int) -> Predictions:
+    def says(trial: int, fold: int, epoch: int) -> Said:
         return report(3) if epoch == 1 else report(epoch)
 
     scene.train(says)
@@ -257,7 +261,7 @@ def test_training_goes_on_while_the_database_is_away(
 
 
 def test_a_signal_lets_members_in_flight_wait(scene: Scene) -> None:
-    def says(trial: int, fold: int, epoch: int) -> Predictions:
+    def says(trial: int, fold: int, epoch: int) -> Said:
         if (trial, fold, epoch) == (1, 0, 2):
             scene.interrupts.received = 15
         return report(epoch)
@@ -277,7 +281,7 @@ def test_a_signal_lets_members_in_flight_wait(scene: Scene) -> None:
 
 
 def test_a_cluster_that_is_gone_leaves_nothing_claimed(scene: Scene) -> None:
-    def says(trial: int, fold: int, epoch: int) -> Predictions:
+    def says(trial: int, fold: int, epoch: int) -> Said:
         scene.interrupts.ray_is_gone = epoch == 2
         return report(epoch)
 
@@ -287,7 +291,7 @@ def test_a_cluster_that_is_gone_leaves_nothing_claimed(scene: Scene) -> None:
 
 
 def test_a_folder_that_cannot_be_written_ends_all(scene: Scene) -> None:
-    def says(trial: int, fold: int, epoch: int) -> Predictions:
+    def says(trial: int, fold: int, epoch: int) -> Said:
         full = TrialReport(stop_reason="unwritable", error="No space left on device")
         return full if (fold, epoch) == (1, 2) else report(epoch)
 
@@ -322,7 +326,7 @@ def test_what_another_driver_took_is_dropped_here_and_waited_for(
             raise OperationalError("", {}, Exception("no connection"))
         write(*args, **values)
 
-    def says(trial: int, fold: int, epoch: int) -> Predictions:
+    def says(trial: int, fold: int, epoch: int) -> Said:
         if (trial, fold, epoch) == (0, 0, epoch_taken):
             silence(scene.db, scene.driver)  # this machine slept
             other.append(Driver.register(scene.db, scene.study))

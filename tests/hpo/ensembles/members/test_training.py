@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from chemprop_hpo.configs.errors import UsageError
 from chemprop_hpo.hpo.chemistry.features import featurise_fold
 from chemprop_hpo.hpo.chemistry.folds import fold_list, read_folds
 from chemprop_hpo.hpo.chemistry.training import train
@@ -144,6 +145,19 @@ def test_a_member_whose_weights_are_gone_is_trained_anew(trained: Trained) -> No
     assert [r.state for r in records] == [r.state for r in trained.records]
     trained_now = epochs(trained.members.folder)[len(before) :]
     assert trained_now == [(lost.seed, epoch) for epoch in range(1, 5)]
+
+
+def test_where_all_weights_are_gone_nothing_is_forgotten(trained: Trained) -> None:
+    """It is the folder that is away, as a mount may be, and comes back."""
+    home = trained.members.config.study_folder
+    home.rename(home.with_name("away"))
+    try:
+        with pytest.raises(UsageError, match=r"models that were trained is there; .*study.folder"):
+            trained.again()
+        assert not home.exists()
+    finally:
+        home.with_name("away").rename(home)
+    assert trained.again() == trained.records
 
 
 def epochs(folder: Path) -> list[tuple[int, int]]:
