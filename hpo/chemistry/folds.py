@@ -173,7 +173,8 @@ def _chosen(
     if missing := sorted(set(asked) - set(known)):
         raise UsageError(
             f"there is no {what} {', '.join(map(str, missing))} of {_source(config)}; "
-            f"there {'is' if len(known) == 1 else 'are'} {what} {', '.join(map(str, known))}"
+            f"there {f'is {what}' if len(known) == 1 else f'are {what}s'} "
+            f"{', '.join(map(str, known))}"
         )
     return sorted(set(asked))
 

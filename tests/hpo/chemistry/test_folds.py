@@ -67,7 +67,7 @@ def test_splits_and_folds_can_be_chosen(tmp_path: Path) -> None:
     config = of_file(tmp_path, SplitConfig(n_splits=3, n_folds=4))
     assert len(fold_list(config)) == 12
     assert numbers(fold_list(config, [2, 0], [3])) == [(0, 3), (2, 3)]
-    with pytest.raises(UsageError, match=r"no split 5, 7 of .*data\.csv; there are split 0, 1, 2"):
+    with pytest.raises(UsageError, match=r"no split 5, 7 of .*data\.csv; there are splits 0, 1, 2"):
         fold_list(config, [7, 1, 5])
 
 

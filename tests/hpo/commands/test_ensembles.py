@@ -83,7 +83,7 @@ def on(folder: Path) -> list[str]:
             "asked for; ask for fewer with -k, or let the sweep go on",
         ),
         (["--splits", "9"], "there is no split 9 of .*molecules.csv; there is split 0"),
-        (["--folds", "0,7"], "there is no fold 7 of .*molecules.csv; there are fold 0, 1"),
+        (["--folds", "0,7"], "there is no fold 7 of .*molecules.csv; there are folds 0, 1"),
         (["--folds", "x"], "--folds x: must be numbers with commas between, as in 0,1,2"),
         (["--splits", "0;1"], "--splits 0;1: must be numbers with commas between, as in 0,1,2"),
         (["--splits", ""], "--splits : must be numbers with commas between"),

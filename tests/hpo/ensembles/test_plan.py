@@ -75,7 +75,7 @@ def test_the_configuration_s_choice_counts_where_the_command_line_has_none(
     ("wanted", "message"),
     [
         ({"splits": (9,)}, "there is no split 9 of .*molecules.csv; there is split 0"),
-        ({"folds": (1, 5, 7)}, "there is no fold 5, 7 of .*molecules.csv; there are fold 0, 1"),
+        ({"folds": (1, 5, 7)}, "there is no fold 5, 7 of .*molecules.csv; there are folds 0, 1"),
     ],
 )
 def test_a_split_or_fold_that_does_not_exist_is_named_with_those_that_do(
