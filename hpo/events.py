@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 __all__ = [
     "Audience",
@@ -15,10 +15,13 @@ __all__ = [
     "SweepStarted",
     "TrialEnded",
     "TrialStarted",
+    "Watchers",
 ]
 
 
 log = logging.getLogger(__name__)
+
+Watcher = TypeVar("Watcher")
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class Observer(Protocol):
         """Be told that the driver leaves; the last call."""
 
 
-class Audience:
+class Watchers(Generic[Watcher]):
     """Observers told one after another; one that raises is told nothing more.
 
     Watching must never change what is watched: an exception inside Tune's loop would count as
@@ -125,14 +128,14 @@ class Audience:
 
     Parameters
     ----------
-    observers : iterable of Observer
+    observers : iterable
         Who watches.
     """
 
-    def __init__(self, observers: Iterable[Observer]) -> None:
+    def __init__(self, observers: Iterable[Watcher]) -> None:
         self._observers = list(observers)
 
-    def tell(self, what: Callable[[Observer], None]) -> None:
+    def tell(self, what: Callable[[Watcher], None]) -> None:
         """Call ``what`` with each observer."""
         for observer in list(self._observers):
             try:
@@ -140,6 +143,10 @@ class Audience:
             except Exception:
                 log.warning("%s is told no more", type(observer).__name__, exc_info=True)
                 self._observers.remove(observer)
+
+
+class Audience(Watchers[Observer]):
+    """Whoever watches a sweep."""
 
     def attributes_of(self, number: int) -> dict[str, Any]:
         """Return what observers want to be remembered with a trial: its MLflow run."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
+
+from chemprop_hpo.hpo.events import Watchers
 
 __all__ = [
     "MemberAudience",
@@ -17,8 +17,6 @@ __all__ = [
     "MembersStarted",
     "Tally",
 ]
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,23 +124,5 @@ class MemberObserver(Protocol):
         """Be told that the driver is done; the last call."""
 
 
-class MemberAudience:
-    """Observers told one after another; one that raises is told nothing more.
-
-    Parameters
-    ----------
-    observers : iterable of MemberObserver
-        Who watches.
-    """
-
-    def __init__(self, observers: Iterable[MemberObserver]) -> None:
-        self._observers = list(observers)
-
-    def tell(self, what: Callable[[MemberObserver], None]) -> None:
-        """Call ``what`` with each observer."""
-        for observer in list(self._observers):
-            try:
-                what(observer)
-            except Exception:
-                log.warning("%s is told no more", type(observer).__name__, exc_info=True)
-                self._observers.remove(observer)
+class MemberAudience(Watchers[MemberObserver]):
+    """Whoever watches the training of members."""
