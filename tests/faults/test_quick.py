@@ -18,7 +18,6 @@ pytestmark = pytest.mark.timeout(1800)  # four minutes in all, where nothing els
 ON_SQLITE = [
     Blow("worker", "epoch", part=0.1, delay_s=0.1),
     Blow("driver", "epoch", part=0.1, delay_s=0.2),
-    Blow("driver", "step", part=0.2),
     Blow("raylet", "epoch", delay_s=0.1),
 ]
 # The database last: training goes on without it, to the end of so small a sweep if need be.
