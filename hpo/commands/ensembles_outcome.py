@@ -70,7 +70,7 @@ def _macro(ensemble: Ensemble, has_test: bool) -> Interval | None:
 
 
 def _cells(figures: Sequence[Interval | None]) -> list[str]:
-    """Return a cell for each contender; the last is the combination."""
+    """Return a cell for each candidate; the last is the combination."""
     *others, last = figures
     return [*map(_value, others), _value(last) + _ends(last)]
 

@@ -62,7 +62,7 @@ def test_of_new_molecules_an_ensemble_says_the_mean_of_its_members() -> None:
     assert by_name["rank 1"].say(OUTPUTS).std == pytest.approx(np.full((3, 1), spread))
 
 
-def test_intervals_are_calibrated_on_each_contender_s_own_residuals() -> None:
+def test_intervals_are_calibrated_on_each_candidate_s_own_residuals() -> None:
     by_name = found()
     for name in ("single best", "rank 1", "combined"):
         said = by_name[name].out_of_fold

@@ -122,7 +122,7 @@ def of(shown: pd.DataFrame, **wanted: str) -> pd.DataFrame:
     return shown
 
 
-def test_each_figure_of_each_contender_has_a_row_with_its_interval() -> None:
+def test_each_figure_of_each_candidate_has_a_row_with_its_interval() -> None:
     content = made_content(NINE[:2], ranks=2)
     shown = figures_table(content)
     assert list(shown.columns) == [
