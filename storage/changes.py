@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chemprop_hpo.configs.secrets import same_place
-from chemprop_hpo.storage.mismatch import by_short_name, changed, data_differences
+from chemprop_hpo.storage.mismatch import by_short_name, changed, cut_differences, data_differences
 from chemprop_hpo.storage.records import StudyRecord
 
 __all__ = ["accepted_changes"]
@@ -32,6 +32,7 @@ def accepted_changes(stored: StudyRecord, new: StudyRecord) -> list[str]:
     """
     return [
         *data_differences(stored.data, new.data),
+        *cut_differences(stored, new),
         *_moves(stored.data, new.data),
         *_space_changes(stored.space, new.space),
         *_config_changes(stored, new),

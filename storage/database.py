@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,14 +11,16 @@ from typing import NoReturn, Self
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from sqlalchemy import URL, Engine, NullPool, create_engine, insert, inspect, select, text, update
+from sqlalchemy import URL, Engine, insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from chemprop_hpo.configs.errors import StorageError
 from chemprop_hpo.configs.secrets import mask_url
-from chemprop_hpo.storage.locations import engine_options, is_sqlite, parse_url, prefer_wal
+from chemprop_hpo.storage.engines import database_time, new_engine, said_by
+from chemprop_hpo.storage.locations import is_sqlite, parse_url, prefer_wal
 from chemprop_hpo.storage.locks import exclusive
 from chemprop_hpo.storage.optuna_storage import OptunaStorage
+from chemprop_hpo.storage.outages import is_full, is_outage
 from chemprop_hpo.storage.tables import TABLES_VERSION, meta, metadata
 from chemprop_hpo.storage.versions import check_optuna_version, check_versions, tables_version
 
@@ -51,11 +52,7 @@ class Database:
 
     def now(self) -> float:
         """Return the time in seconds since 1970 by the clock that all drivers share."""
-        if is_sqlite(self.engine.url):
-            return time.time()
-        with self.engine.connect() as connection:
-            query = text("SELECT extract(epoch FROM clock_timestamp())::float8")
-            return float(connection.execute(query).scalar_one())
+        return database_time(self.engine)
 
     def up_since(self) -> float:
         """Return since when the database can be used, as far as is known, by the same clock."""
@@ -81,13 +78,31 @@ class Database:
         """Make the tables that an older version of this program did not know.
 
         Commands that only read leave them out, and work all the same.
+
+        Raises
+        ------
+        StorageError
+            This user may not make tables.
         """
-        if tables_version(self.engine) < TABLES_VERSION:
-            with self.exclusive():
-                metadata.create_all(self.engine)
-                with self.engine.begin() as connection:
-                    older = update(meta).where(meta.c.version < TABLES_VERSION)
-                    connection.execute(older.values(version=TABLES_VERSION))
+        if tables_version(self.engine) == TABLES_VERSION:
+            return
+        try:
+            self._make_missing_tables()
+        except DBAPIError as error:
+            if is_outage(error) or is_full(error):
+                raise
+            raise StorageError(
+                f"{self.masked_url} lacks tables of this version, and they cannot be made: "
+                f"{_reason(error, self.engine.url)}; let the owner of its tables run one "
+                "chemprop-hpo sweep, resume or ensembles"
+            ) from None
+
+    def _make_missing_tables(self) -> None:
+        with self.exclusive():
+            metadata.create_all(self.engine)
+            with self.engine.begin() as connection:
+                older = update(meta).where(meta.c.version < TABLES_VERSION)
+                connection.execute(older.values(version=TABLES_VERSION))
 
     def close(self) -> None:
         """Close all connections of this process."""
@@ -192,7 +207,7 @@ def _refuse_missing_file(url: URL, masked: str, create: bool) -> None:
 
 
 def _look_into(url: URL) -> _Content:
-    engine = _short_lived_engine(url)
+    engine = new_engine(url)
     try:
         with engine.connect() as connection:
             names = set(inspect(connection).get_table_names())
@@ -201,15 +216,6 @@ def _look_into(url: URL) -> _Content:
     finally:
         engine.dispose()
     return _Content(version, "studies" in names, "alembic_version" in names)
-
-
-def _short_lived_engine(url: URL) -> Engine:
-    try:
-        return create_engine(url, poolclass=NullPool, **engine_options(url))
-    except ImportError:
-        raise StorageError(
-            "PostgreSQL needs its driver; install it with: pip install 'chemprop-hpo[postgres]'"
-        ) from None
 
 
 def _refuse_unready(masked: str, content: _Content, create: bool) -> None:
@@ -227,7 +233,7 @@ def _refuse_unready(masked: str, content: _Content, create: bool) -> None:
 
 
 def _create_tables(url: URL, masked: str) -> None:
-    engine = _short_lived_engine(url)
+    engine = new_engine(url)
     try:
         with exclusive(engine):
             content = _look_into(url)
@@ -274,5 +280,4 @@ def _advice(url: URL) -> str:
 def _reason(error: BaseException, url: URL) -> str:
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
         error = error.__cause__
-    said = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
-    return said.replace(url.password, "***") if url.password else said
+    return said_by(error, url)

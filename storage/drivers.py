@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import uuid4
 
 import optuna
-import psutil
 from sqlalchemy import insert, select, update
 
 from chemprop_hpo.configs.errors import UnknownStudyError
 from chemprop_hpo.storage.database import Database
+from chemprop_hpo.storage.processes import DEAD_AFTER_S, Process, has_ended, this_process
 from chemprop_hpo.storage.tables import drivers
 
 __all__ = [
@@ -31,7 +27,6 @@ __all__ = [
 ]
 
 BEAT_EVERY_S = 10.0
-DEAD_AFTER_S = 60.0
 LONGEST_OUTAGE_S = 3600.0
 """After a longer absence of the database no driver is expected to be still there."""
 
@@ -82,10 +77,7 @@ class Driver:
         return DriverRow(
             id=self.id,
             study_id=self.study_id,
-            host=socket.gethostname(),
-            boot_id=_boot_id(),
-            pid=os.getpid(),
-            pid_started=_process_start(os.getpid()) or 0.0,
+            **this_process()._asdict(),
             started_at=now,
             beat_at=now,
             left_at=None,
@@ -164,43 +156,9 @@ def is_dead(row: DriverRow, now: float, up_since: float = 0.0) -> bool:
     """
     if row.left_at is not None or now - _heard_of_at(row, up_since) > DEAD_AFTER_S:
         return True
-    here = row.host == socket.gethostname() and row.boot_id == _boot_id()
-    return here and _process_start(row.pid) != row.pid_started
+    return has_ended(Process(row.host, row.boot_id, row.pid, row.pid_started))
 
 
 def _heard_of_at(row: DriverRow, up_since: float) -> float:
     was_at_work = up_since - row.beat_at < LONGEST_OUTAGE_S
     return max(row.beat_at, up_since) if was_at_work else row.beat_at
-
-
-@functools.cache
-def _boot_id() -> str:
-    """Return what tells this boot, and this container of process ids, from any other."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:  # not Linux
-        return str(int(psutil.boot_time()))
-
-
-def _process_start(pid: int) -> float | None:
-    """Return when a process began, in a unit of this machine, or None if it is gone.
-
-    On Linux in clock ticks since boot: wall time moves when the clock is set.
-    """
-    if not Path("/proc/self/stat").exists():
-        return _process_start_elsewhere(pid)
-    try:
-        # The command's name may hold spaces and brackets; the fields go on after the last one.
-        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if state in ("Z", "X") else float(rest[18])
-
-
-def _process_start_elsewhere(pid: int) -> float | None:
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
-    except psutil.Error:
-        return None

@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 from sqlalchemy import insert, inspect, select
 
+from chemprop_hpo.configs.errors import UnknownStudyError
 from chemprop_hpo.storage.database import Database
 from chemprop_hpo.storage.tables import ensembles
 
@@ -38,10 +39,19 @@ def add_ensemble(db: Database, study: optuna.Study, folder: str, record: Mapping
         Where it lies.
     record : mapping
         Can be written as JSON; every number is finite, since PostgreSQL's JSON knows no NaN.
+
+    Raises
+    ------
+    UnknownStudyError
+        Somebody has deleted the study since it was opened.
     """
     db.upgrade()
+    try:
+        study_id = db.study_id(study)
+    except KeyError:
+        raise UnknownStudyError(f"study '{study.study_name}' was just deleted") from None
     row = insert(ensembles).values(
-        study_id=db.study_id(study), created_at=db.now(), folder=folder, record=dict(record)
+        study_id=study_id, created_at=db.now(), folder=folder, record=dict(record)
     )
     with db.engine.begin() as connection:
         key = connection.execute(row).inserted_primary_key

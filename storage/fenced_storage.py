@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NoReturn
@@ -12,11 +12,13 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import StudyModel, TrialModel, TrialUserAttributeModel
+from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, text
 from sqlalchemy.orm import Session
 
 from chemprop_hpo.storage.locations import engine_options
+from chemprop_hpo.storage.reading import read_trials, trials_of_study
 
 __all__ = ["FencedStorage"]
 
@@ -101,6 +103,30 @@ class FencedStorage(RDBStorage):
         # SQLite knows no SELECT ... FOR UPDATE: what was read could change before it is written.
         if self.engine.name == "sqlite":
             session.execute(text("BEGIN IMMEDIATE"))
+
+    # ------------------------------------------------------------------ read trials
+
+    # Optuna makes an object of each row of six tables, which takes minutes for a large study.
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """See ``BaseStorage``."""
+        with _create_scoped_session(self.scoped_session) as session:
+            found = read_trials(session.connection(), TrialModel.trial_id == trial_id)
+        if not found:
+            raise KeyError(f"there is no trial with id {trial_id}")
+        return found[0]
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        wanted = trials_of_study(study_id, states, included_trial_ids, trial_id_greater_than)
+        with _create_scoped_session(self.scoped_session) as session:
+            StudyModel.find_or_raise_by_id(study_id, session)  # it may have been deleted
+            return read_trials(session.connection(), wanted)
 
     # ------------------------------------------------------------------ write to a trial
 

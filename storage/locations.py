@@ -73,8 +73,8 @@ def parse_url(url: str) -> URL:
     if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
         return _postgres_url(parsed)
     raise StorageError(
-        f"{mask_url(url)}: a study is kept in SQLite or PostgreSQL, not in "
-        f"{parsed.drivername}; write {_FORMS}"
+        f"{mask_url(url)}: the database must be SQLite or PostgreSQL, not {parsed.drivername}; "
+        f"write {_FORMS}"
     )
 
 
@@ -112,7 +112,7 @@ def _refuse_unreadable(url: str) -> None:
 def _sqlite_url(url: URL) -> URL:
     if not url.database or url.database == ":memory:":
         raise StorageError(
-            "sqlite:// without a file would forget the study; write sqlite:///studies.db"
+            "sqlite:// without a file would forget everything; write sqlite:///FILE.db"
         )
     if url.query or url.host:
         raise StorageError(f"{mask_url(str(url))}: write sqlite:///FILE.db and nothing more")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
@@ -15,31 +16,47 @@ from sqlalchemy.exc import OperationalError
 from chemprop_hpo.configs.errors import StorageError
 from chemprop_hpo.storage.locations import BUSY_TIMEOUT_S, LOCK_WAIT_S, is_sqlite
 
-__all__ = ["exclusive"]
+__all__ = ["LockHeldError", "exclusive"]
 
 _POLL_S = 0.02
 _LOCK_NOT_AVAILABLE = "55P03"
-_ADVISORY_KEY = int.from_bytes(b"chem_hpo", "big")
+_ADVISORY_KEYS = {"studies": b"chem_hpo", "ledger": b"chem_led"}
 
 
-def exclusive(engine: Engine) -> AbstractContextManager[None]:
-    """Hold the one lock of a database; it goes with the process that held it.
+class LockHeldError(StorageError):
+    """A lock that another process holds for too long."""
+
+
+def exclusive(
+    engine: Engine, what: Literal["studies", "ledger"] = "studies"
+) -> AbstractContextManager[None]:
+    """Hold a lock of a database; it goes with the process that held it.
 
     SQLite has a file beside it for this, PostgreSQL an advisory lock.
 
+    Parameters
+    ----------
+    engine : Engine
+        The database.
+    what : {"studies", "ledger"}
+        Each has a lock of its own: a move waits for a registry, and a sweep not for it.
+
     Raises
     ------
-    StorageError
+    LockHeldError
         Another process held the lock for a minute.
+    StorageError
+        The file beside SQLite cannot be written.
     """
     if is_sqlite(engine.url):
-        return _file_lock(Path(str(engine.url.database)))
-    return _advisory_lock(engine)
+        return _file_lock(Path(str(engine.url.database)), what)
+    return _advisory_lock(engine, int.from_bytes(_ADVISORY_KEYS[what], "big"))
 
 
 @contextmanager
-def _file_lock(database: Path) -> Iterator[None]:
-    path = database.with_name(f".{database.name}.lock")
+def _file_lock(database: Path, what: str) -> Iterator[None]:
+    suffix = "lock" if what == "studies" else f"{what}.lock"
+    path = database.with_name(f".{database.name}.{suffix}")
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
@@ -58,26 +75,26 @@ def _wait_for(handle: int, path: Path) -> None:
             return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise StorageError(_held(str(path))) from None
+                raise LockHeldError(_held(str(path))) from None
             time.sleep(_POLL_S)
         except OSError as error:
             raise StorageError(f"{path} cannot be locked: {error.strerror}") from None
 
 
 @contextmanager
-def _advisory_lock(engine: Engine) -> Iterator[None]:
+def _advisory_lock(engine: Engine, key: int) -> Iterator[None]:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(f"SET lock_timeout = '{BUSY_TIMEOUT_S}s'"))
         try:
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_KEY})
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
         except OperationalError as error:
             if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
                 raise
-            raise StorageError(_held(f"the database {engine.url.database}")) from None
+            raise LockHeldError(_held(f"the database {engine.url.database}")) from None
         try:
             yield
         finally:
-            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_KEY})
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
             connection.execute(text(f"SET lock_timeout = '{LOCK_WAIT_S}s'"))
 
 

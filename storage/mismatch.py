@@ -9,7 +9,7 @@ from typing import Any
 
 from chemprop_hpo.storage.records import StudyRecord
 
-__all__ = ["by_short_name", "changed", "data_differences", "differences"]
+__all__ = ["by_short_name", "changed", "cut_differences", "data_differences", "differences"]
 
 # What the metric is measured on: values before and after a change could not be compared.
 _MEASURED = (
@@ -41,6 +41,7 @@ def differences(
         *changed("metric", stored.metric, new.metric),
         *changed("mode", stored.mode, new.mode),
         *([] if accept_changed_data else data_differences(stored.data, new.data)),
+        *([] if accept_changed_data else cut_differences(stored, new)),
         *_measure_differences(stored.config, new.config),
         *_space_differences(stored.space, new.space),
     ]
@@ -63,6 +64,26 @@ def data_differences(
             yield f"data {name}: {there} in the study, {here} now"
 
 
+def cut_differences(stored: StudyRecord, new: StudyRecord) -> Iterator[str]:
+    """Yield a line if the same file with the same settings is cut into other parts.
+
+    Scaffolds, clusters and which molecules are equal come from RDKit and scikit-learn, and other
+    versions of them may see it otherwise.
+    """
+    old, now = stored.data.get("file"), new.data.get("file")
+    settings = [*_measure_differences(stored.config, new.config)]
+    if settings or _sha(old) != _sha(now):
+        return  # told already, and reason enough
+    before, after = _parts(old), _parts(now)
+    names = [name for name in sorted(before.keys() & after.keys()) if before[name] != after[name]]
+    if names:
+        yield (
+            f"data file: its {' and '.join(names)} rows are others here than in the study "
+            f"({_cutters(stored)} there, {_cutters(new)} here); install those versions, or write "
+            "the parts into a column of the file and begin a new study (split.method: column)"
+        )
+
+
 def by_short_name(
     old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Mapping[str, Mapping[str, Any]], Mapping[str, Mapping[str, Any]]]:
@@ -75,6 +96,16 @@ def by_short_name(
 
 def _sha(file: Mapping[str, Any] | None) -> Any:
     return None if file is None else file.get("sha256")
+
+
+def _parts(file: Mapping[str, Any] | None) -> Mapping[str, str]:
+    """Return the fingerprint of each part; a study of an earlier version has none."""
+    return (file or {}).get("parts") or {}
+
+
+def _cutters(record: StudyRecord) -> str:
+    names = {"rdkit": "RDKit", "scikit-learn": "scikit-learn"}
+    return ", ".join(f"{shown} {record.versions.get(name)}" for name, shown in names.items())
 
 
 def _file_text(file: Mapping[str, Any] | None) -> str:

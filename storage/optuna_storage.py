@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,8 @@ from sqlalchemy import delete, insert, inspect, select
 from sqlalchemy.orm import Session, aliased
 
 from chemprop_hpo.configs.errors import StorageError
-from chemprop_hpo.storage.fenced_storage import FencedStorage
+from chemprop_hpo.storage.news import TrialNews, hold_states, write_news
+from chemprop_hpo.storage.points import PointStorage
 from chemprop_hpo.storage.tables import continuations, drivers, ensembles, members, slots
 
 __all__ = ["OptunaStorage", "SlotLostError"]
@@ -29,7 +30,7 @@ class SlotLostError(StorageError):
     """A slot that was given to another driver while this one was asleep or cut off."""
 
 
-class OptunaStorage(FencedStorage):
+class OptunaStorage(PointStorage):
     """Studies and trials as this package begins and ends them: each step in one transaction."""
 
     # ------------------------------------------------------------------ begin a trial
@@ -39,6 +40,8 @@ class OptunaStorage(FencedStorage):
         study_id: int,
         user_attrs: Mapping[str, Any],
         fixed_params: Mapping[str, Any] | None = None,
+        *,
+        after: int = -1,
     ) -> int:
         """Create a running trial together with its user attributes, and return its id.
 
@@ -54,6 +57,9 @@ class OptunaStorage(FencedStorage):
             What the trial says of itself from its first moment on.
         fixed_params : mapping, optional
             Hyperparameters that are set, and not the sampler's to choose.
+        after : int
+            The id of a trial that was there before the driver had that slot: what an earlier
+            call created came later.
 
         Raises
         ------
@@ -67,7 +73,7 @@ class OptunaStorage(FencedStorage):
         )
         with self.transaction() as session:
             self.hold_study(session, study_id)
-            if (begun := _find_begun(session, study_id, user_attrs)) is not None:
+            if (begun := _find_begun(session, study_id, user_attrs, after)) is not None:
                 return begun
             _hold_claim(session, study_id, user_attrs)
             return int(self.add_trial(session, study_id, template).trial_id)
@@ -113,10 +119,20 @@ class OptunaStorage(FencedStorage):
         UpdateFinishedTrialError
             If it has ended.
         """
+        self.write_news([TrialNews(trial_id, intermediate_values, user_attrs)])
+
+    def write_news(self, news: Sequence[TrialNews]) -> None:
+        """Write what running trials have reached, in one transaction.
+
+        Raises
+        ------
+        UpdateFinishedTrialError
+            If one of them has ended; then nothing is written.
+        """
         with self.transaction() as session:
-            row = self.hold_trial(session, trial_id)
-            self.check_trial_is_updatable(trial_id, row.state)
-            self._write_parts(session, trial_id, intermediate_values, user_attrs)
+            for trial_id, state in hold_states(session, (one.trial_id for one in news)).items():
+                self.check_trial_is_updatable(trial_id, state)
+            write_news(session, news)
 
     def finish_trial(
         self,
@@ -156,7 +172,7 @@ class OptunaStorage(FencedStorage):
             if row.state == state and self._ended_as(session, trial_id, user_attrs):
                 return
             self.check_trial_is_updatable(trial_id, row.state)
-            self._write_parts(session, trial_id, intermediate_values, user_attrs)
+            write_news(session, [TrialNews(trial_id, intermediate_values, user_attrs)])
             for name, amount in constraints.items():
                 key = f"{_CONSTRAINTS_KEY}:{name}"
                 self._set_trial_attr_without_commit(
@@ -165,17 +181,6 @@ class OptunaStorage(FencedStorage):
             if value is not None:
                 self._set_trial_value_without_commit(session, row, 0, value)
             row.state, row.datetime_complete = state, datetime.now()
-
-    def _write_parts(
-        self,
-        session: Session,
-        trial_id: int,
-        intermediate_values: Mapping[int, float],
-        user_attrs: Mapping[str, Any],
-    ) -> None:
-        for step, value in intermediate_values.items():
-            self._set_trial_intermediate_value_without_commit(session, trial_id, step, value)
-        self.write_user_attrs(session, trial_id, user_attrs)
 
     def _ended_as(self, session: Session, trial_id: int, user_attrs: Mapping[str, Any]) -> bool:
         same = _user_attr_is("stop_reason", user_attrs.get("stop_reason"))
@@ -214,12 +219,16 @@ def _delete_own_rows(session: Session, study_id: int) -> None:
             session.execute(delete(rows).where(rows.c.study_id == study_id))
 
 
-def _find_begun(session: Session, study_id: int, user_attrs: Mapping[str, Any]) -> int | None:
+def _find_begun(
+    session: Session, study_id: int, user_attrs: Mapping[str, Any], after: int
+) -> int | None:
     """Return the trial with which the same driver has taken up the same slot."""
     if not user_attrs.keys() >= {"driver", "slot"}:
         return None
     same = [_user_attr_is(key, user_attrs[key]) for key in ("driver", "slot")]
-    return session.scalar(select(TrialModel.trial_id).where(TrialModel.study_id == study_id, *same))
+    later = TrialModel.trial_id > after
+    query = select(TrialModel.trial_id).where(TrialModel.study_id == study_id, later, *same)
+    return session.scalar(query)
 
 
 def _hold_claim(session: Session, study_id: int, user_attrs: Mapping[str, Any]) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import errno
 import logging
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-__all__ = ["is_full", "is_outage", "unless_away"]
+__all__ = ["is_full", "is_outage", "patiently", "unless_away"]
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+_TRY_EVERY_S = 1.0
 
 _SQLITE_AWAY = {
     sqlite3.SQLITE_BUSY,
@@ -61,6 +66,31 @@ def is_full(error: BaseException) -> bool:
         As for `is_outage`, or an ``OSError``.
     """
     return any(_says_full(cause) for cause in _causes(error))
+
+
+def patiently(
+    step: Callable[[], _T], limit_s: float, *, is_enough: Callable[[], bool] = lambda: False
+) -> _T:
+    """Take a step, again and again while the database is away, and return what it gives.
+
+    Parameters
+    ----------
+    step : callable
+        May be taken twice where the database went away in its midst.
+    limit_s : float
+        How long to wait for the database; then its error is raised as it is.
+    is_enough : callable
+        Whether to wait no longer.
+    """
+    deadline = time.monotonic() + limit_s
+    while True:
+        try:
+            return step()
+        except Exception as error:
+            if is_enough() or time.monotonic() > deadline or not is_outage(error):
+                raise
+            log.debug("tried again, since the database is away: %s", error)
+            time.sleep(_TRY_EVERY_S)
 
 
 @contextmanager

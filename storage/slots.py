@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Mapping
 
 import optuna
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from chemprop_hpo.storage.database import Database
@@ -16,7 +16,13 @@ __all__ = ["claim_slot", "claimed_slots", "release_stale_slots"]
 
 
 def claim_slot(
-    db: Database, study_id: int, driver_id: str, total: int, used: Collection[int] = ()
+    db: Database,
+    study_id: int,
+    driver_id: str,
+    total: int,
+    used: Collection[int] = (),
+    *,
+    none_lost: bool = False,
 ) -> int | None:
     """Claim the lowest free slot below ``total`` for a driver, or return None if all are taken.
 
@@ -35,7 +41,15 @@ def claim_slot(
     used : collection of int
         The slots with which this driver has begun trials. One that it claimed and that is not
         among them is returned first: the answer to that claim was lost with the connection.
+    none_lost : bool
+        No answer to a claim of this driver was lost, so that none is looked for. In a large
+        study that saves reading every claim.
     """
+    while none_lost and (following := _next_in_line(db, study_id)) is not None:
+        if following >= total:
+            return None
+        if _insert(db, study_id, driver_id, following):
+            return following
     while True:
         claims = claimed_slots(db, study_id)
         slot = _forgotten(claims, driver_id, total, used)
@@ -64,6 +78,14 @@ def release_stale_slots(db: Database, study: optuna.Study) -> list[int]:
     used = {trial.user_attrs.get("slot") for trial in study.get_trials(deepcopy=False)}
     stale = [slot for slot in gone if slot not in used]
     return [slot for slot in stale if _release_unused(db, study_id, slot, gone[slot])]
+
+
+def _next_in_line(db: Database, study_id: int) -> int | None:
+    """Return the slot after the last one claimed; None where one before it is free."""
+    claimed = select(func.count(), func.max(slots.c.slot)).where(slots.c.study_id == study_id)
+    with db.engine.connect() as connection:
+        count, last = connection.execute(claimed).one()
+    return int(count) if count == (0 if last is None else last + 1) else None
 
 
 def _forgotten(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.synchronize import Barrier
+from typing import Any
 
 import optuna
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, text, update
 
+from chemprop_hpo.configs.errors import StorageError, UnknownStudyError
 from chemprop_hpo.storage import tables
 from chemprop_hpo.storage.database import Database, open_database
 from chemprop_hpo.storage.ensembles import add_ensemble, list_ensembles
@@ -309,3 +313,42 @@ def test_a_study_in_an_older_database_can_be_deleted(old_url: str) -> None:
     with open_database(old_url, create=False) as db:
         delete_study(db, "esol")
         assert not study_exists(db, "esol")
+
+
+def test_a_study_that_was_just_deleted_gets_no_ensemble(db: Database, study: optuna.Study) -> None:
+    from chemprop_hpo.storage.studies import delete_study
+
+    delete_study(db, "esol")
+    with pytest.raises(UnknownStudyError, match="study 'esol' was just deleted"):
+        add_ensemble(db, study, "/out", {})
+
+
+def test_a_user_who_may_not_make_tables_is_told_who_may(old_url: str) -> None:
+    with open_database(old_url, create=False) as db:
+        with no_rights(db):
+            said = "lacks tables of this version, and they cannot be made: .*; let the owner"
+            with pytest.raises(StorageError, match=said):
+                db.upgrade()
+        assert _version(db) == 1
+
+
+@contextmanager
+def no_rights(db: Database) -> Iterator[None]:
+    """Take the right to make tables, as an administrator would."""
+    if db.engine.name == "sqlite":
+        take = "PRAGMA query_only = ON"
+    else:
+        take = "SET ROLE chemprop_hpo_reader"
+        with db.engine.begin() as connection:
+            connection.execute(text("DROP ROLE IF EXISTS chemprop_hpo_reader"))
+            connection.execute(text("CREATE ROLE chemprop_hpo_reader"))
+            connection.execute(text("GRANT pg_read_all_data TO chemprop_hpo_reader"))
+
+    @event.listens_for(db.engine, "checkout")
+    def without(connection: Any, *_: Any) -> None:
+        connection.cursor().execute(take)
+        connection.commit()
+
+    yield
+    event.remove(db.engine, "checkout", without)
+    db.engine.dispose()

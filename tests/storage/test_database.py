@@ -110,14 +110,14 @@ def test_the_database_of_mlflow_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("sqlite://", "would forget the study"),
-        ("sqlite:///:memory:", "would forget the study"),
+        ("sqlite://", "would forget everything"),
+        ("sqlite:///:memory:", "would forget everything"),
         ("sqlite:////no/such/folder/studies.db", "/no/such/folder is no folder; create it"),
         ("sqlite:////", "is a folder; name a file in it"),
         ("sqlite:///studies.db?mode=ro", "and nothing more"),
         ("studies.db", "is no database URL"),
         ("postgresql://host:port/db", "is no database URL"),
-        ("mysql://me:Geheimnis8@host/db", "SQLite or PostgreSQL, not in mysql"),
+        ("mysql://me:Geheimnis8@host/db", "must be SQLite or PostgreSQL, not mysql"),
         ("postgresql://me:***@host/db", "give the URL again with --storage"),
         ("postgresql://me:Geheim@nis8@host/db", "write an '@' .* as %40"),
     ],

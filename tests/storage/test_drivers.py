@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from chemprop_hpo.storage import drivers
+from chemprop_hpo.storage import processes
 from chemprop_hpo.storage.drivers import DEAD_AFTER_S, LONGEST_OUTAGE_S, DriverRow, is_dead
 
 NOW = 1_000_000.0
@@ -20,13 +20,13 @@ NOW = 1_000_000.0
 @pytest.fixture
 def row() -> DriverRow:
     """This very process, as it would have entered itself."""
-    started = drivers._process_start(os.getpid())
+    started = processes.process_start(os.getpid())
     assert started is not None
     return DriverRow(
         id="a" * 32,
         study_id=1,
         host=socket.gethostname(),
-        boot_id=drivers._boot_id(),
+        boot_id=processes.boot_id(),
         pid=os.getpid(),
         pid_started=started,
         started_at=NOW - 500,
@@ -75,7 +75,7 @@ def test_a_process_of_another_machine_or_boot_is_judged_by_its_beat(
 
 def test_a_killed_process_is_dead_though_nobody_has_collected_it(row: DriverRow) -> None:
     with _child() as child:
-        started = drivers._process_start(child.pid)
+        started = processes.process_start(child.pid)
         assert started is not None
         theirs = replace(row, pid=child.pid, pid_started=started)
         assert not is_dead(theirs, NOW)
@@ -87,7 +87,7 @@ def test_a_killed_process_is_dead_though_nobody_has_collected_it(row: DriverRow)
 
 def test_a_stopped_process_lives_until_its_beat_is_old(row: DriverRow) -> None:
     with _child() as child:
-        started = drivers._process_start(child.pid)
+        started = processes.process_start(child.pid)
         assert started is not None
         child.send_signal(signal.SIGSTOP)
         assert not is_dead(replace(row, pid=child.pid, pid_started=started), NOW)
@@ -95,11 +95,11 @@ def test_a_stopped_process_lives_until_its_beat_is_old(row: DriverRow) -> None:
 
 def test_without_a_proc_folder_psutil_knows_the_same(row: DriverRow) -> None:
     with _child() as child:
-        assert drivers._process_start_elsewhere(child.pid) is not None
+        assert processes._process_start_elsewhere(child.pid) is not None
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert drivers._process_start_elsewhere(child.pid) is None
-    assert drivers._process_start_elsewhere(child.pid) is None
+        assert processes._process_start_elsewhere(child.pid) is None
+    assert processes._process_start_elsewhere(child.pid) is None
 
 
 @contextmanager

@@ -119,3 +119,31 @@ def test_every_difference_is_told_at_once() -> None:
         "mode",
         "split.seed",
     ]
+
+
+def cut(versions: dict[str, str], **parts: str) -> StudyRecord:
+    file = {"sha256": "a" * 64, "rows": 1128, "parts": parts}
+    return replace(RECORD, data={"file": file}, versions=versions)
+
+
+OLD = cut({"rdkit": "2025.9", "scikit-learn": "1.7"}, train="a", validation="b", test="c")
+NEW = cut({"rdkit": "2026.3", "scikit-learn": "1.7"}, train="a2", validation="b", test="c2")
+
+
+def test_a_file_that_is_cut_into_other_parts_is_told_with_the_versions_that_cut_it() -> None:
+    (line,) = differences(OLD, NEW)
+    assert line.startswith(
+        "data file: its test and train rows are others here than in the study "
+        "(RDKit 2025.9, scikit-learn 1.7 there, RDKit 2026.3, scikit-learn 1.7 here); "
+    )
+    assert differences(OLD, NEW, accept_changed_data=True) == []
+
+
+def test_other_versions_that_cut_alike_are_no_difference() -> None:
+    assert differences(OLD, replace(OLD, versions=NEW.versions)) == []
+    assert differences(cut(OLD.versions), NEW) == []  # the study of an earlier version
+
+
+def test_of_a_split_that_was_changed_only_that_is_told() -> None:
+    (line,) = differences(OLD, replace(NEW, config=with_config(seed=3).config))
+    assert line.startswith("split.seed")

@@ -1,0 +1,182 @@
+"""Read many trials at once, in a few plain queries: a study may hold a hundred thousand."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Container, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import ColumnElement, Connection, String, and_, or_, select, true, type_coerce
+
+__all__ = ["read_trials", "trials_of_study"]
+
+_MANY = 500
+"""More than so many trials are not listed one by one in a query."""
+
+_VALUES_IN_WORDS = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
+
+_Rows = dict[int, list[Any]]
+
+
+def trials_of_study(
+    study_id: int, states: Container[TrialState] | None, among: Collection[int], after: int
+) -> ColumnElement[bool]:
+    """Return the condition of a study's trials in some states, listed or made after another.
+
+    Parameters
+    ----------
+    study_id : int
+        The study.
+    states : container of TrialState, optional
+        None for all.
+    among : collection of int
+        Trials up to ``after`` that are wanted as well.
+    after : int
+        The id of a trial; -1 for all of the study's.
+    """
+    trial = models.TrialModel
+    wanted: ColumnElement[bool] = trial.trial_id > after
+    listed = [one for one in among if one <= after]
+    if listed:
+        few = len(listed) <= _MANY
+        wanted = or_(wanted, trial.trial_id.in_(listed)) if few else trial.trial_id >= min(listed)
+    state = true() if states is None else trial.state.in_([s for s in TrialState if s in states])
+    return and_(trial.study_id == study_id, wanted, state)
+
+
+def read_trials(connection: Connection, wanted: ColumnElement[bool]) -> list[FrozenTrial]:
+    """Return trials in the order of their ids, each as Optuna would read it.
+
+    Parameters
+    ----------
+    connection : Connection
+        In a transaction or not.
+    wanted : ColumnElement
+        A condition on Optuna's table of trials.
+    """
+    trial = models.TrialModel
+    columns = (
+        trial.trial_id,
+        trial.number,
+        trial.state,
+        trial._datetime_start_utc,
+        trial._datetime_complete_utc,
+    )
+    rows = connection.execute(select(*columns).where(wanted).order_by(trial.trial_id)).all()
+    if not rows:
+        return []
+    parts = _Parts(connection, [row[0] for row in rows], wanted)
+    # The states were read first: all that belongs to a trial which had ended is there by now.
+    return [parts.trial(*row) for row in rows]
+
+
+class _Parts:
+    """What belongs to some trials, by their ids."""
+
+    def __init__(
+        self, connection: Connection, ids: Sequence[int], wanted: ColumnElement[bool]
+    ) -> None:
+        self._connection = connection
+        self._ids = ids
+        self._wanted = wanted
+        value, step, param = (
+            models.TrialValueModel,
+            models.TrialIntermediateValueModel,
+            models.TrialParamModel,
+        )
+        self._values = self._read(
+            value.trial_id, value.objective, value.value, type_coerce(value.value_type, String)
+        )
+        self._steps = self._read(
+            step.trial_id,
+            step.step,
+            step.intermediate_value,
+            type_coerce(step.intermediate_value_type, String),
+        )
+        self._params = self._read(
+            param.trial_id,
+            param.param_id,
+            param.param_name,
+            param.param_value,
+            param.distribution_json,
+        )
+        self._user_attrs, self._system_attrs = (
+            self._read(model.trial_id, model.key, model.value_json)
+            for model in (models.TrialUserAttributeModel, models.TrialSystemAttributeModel)
+        )
+
+    def trial(
+        self,
+        trial_id: int,
+        number: int,
+        state: TrialState,
+        started: datetime | None,
+        completed: datetime | None,
+    ) -> FrozenTrial:
+        params, distributions = _params(self._params.get(trial_id, ()))
+        values = sorted(self._values.get(trial_id, ()))
+        return FrozenTrial(
+            number=number,
+            state=state,
+            value=None,
+            values=[_number(value, kind) for _, _, value, kind in values] or None,
+            datetime_start=_local(started),
+            datetime_complete=_local(completed),
+            params=params,
+            distributions=distributions,
+            user_attrs=_attrs(self._user_attrs.get(trial_id, ())),
+            system_attrs=_attrs(self._system_attrs.get(trial_id, ())),
+            intermediate_values={
+                step: _number(value, kind) for _, step, value, kind in self._steps.get(trial_id, ())
+            },
+            trial_id=trial_id,
+        )
+
+    def _read(self, trial_id: Any, *columns: Any) -> _Rows:
+        found: _Rows = defaultdict(list)
+        for row in self._connection.execute(
+            select(trial_id, *columns).where(self._belongs(trial_id))
+        ):
+            found[row[0]].append(row)
+        return found
+
+    def _belongs(self, trial_id: Any) -> ColumnElement[bool]:
+        if len(self._ids) <= _MANY:
+            return trial_id.in_(self._ids)  # type: ignore[no-any-return]  # a column of Optuna's
+        return trial_id.in_(select(models.TrialModel.trial_id).where(self._wanted))  # type: ignore[no-any-return]
+
+
+def _params(rows: Iterable[Any]) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+    params, distributions = {}, {}
+    for _, _, name, value, text in sorted(rows):  # as they were asked for
+        name = sys.intern(name)
+        distributions[name] = asked = _distribution(text)
+        params[name] = asked.to_external_repr(value)
+    return params, distributions
+
+
+@lru_cache(maxsize=4096)
+def _distribution(text: str) -> BaseDistribution:
+    """Return a distribution, one for all trials that were asked the same: nobody changes it."""
+    return json_to_distribution(text)
+
+
+def _attrs(rows: Iterable[Any]) -> dict[str, Any]:
+    return {sys.intern(key): json.loads(text) for _, key, text in rows}
+
+
+def _number(value: float | None, kind: str) -> float:
+    return _VALUES_IN_WORDS[kind] if value is None else value
+
+
+def _local(moment: datetime | None) -> datetime | None:
+    """Return a moment as Optuna has it: local, without saying so."""
+    return None if moment is None else moment.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
