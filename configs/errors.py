@@ -7,6 +7,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DiskFullError",
+    "PromotionConflictError",
     "ResourceError",
     "SpaceError",
     "StorageError",
@@ -37,6 +38,7 @@ class ChempropHpoError(Exception):
         │   ├── StudyMismatchError  the study holds other data, metric or direction
         │   ├── StorageError        the database cannot be reached or used
         │   └── TrackingError       the MLflow server cannot be reached
+        ├── PromotionConflictError (1)  another moved the alias since the decision was made
         └── SweepFailedError (1)    the sweep began and could not go on
     """
 
@@ -97,3 +99,10 @@ class TrackingError(UsageError):
 
 class SweepFailedError(ChempropHpoError):
     """A sweep that began and could not go on; what was finished is kept."""
+
+
+class PromotionConflictError(ChempropHpoError):
+    """An alias that is no longer where the decision found it; it was not overwritten.
+
+    Not the user's mistake: the same command may succeed after another decision.
+    """

@@ -341,6 +341,9 @@ class MlflowConfig(Section):
     """MLflow's tracking server or database."""
     experiment_name: str = "chemprop_hpo"
     """MLflow experiment."""
+    artifact_location: str | None = None
+    """Folder or URL such as s3://bucket/path for the artifacts of a new experiment; beside an
+    SQLite file, or the server's own, if not given."""
     run_name: str | None = None
     """Name of the sweep's own run; the study's name if not given."""
 
@@ -355,16 +358,35 @@ class RayConfig(Section):
 class PromotionConfig(Section):
     """When a model replaces the one in use."""
 
+    registry: str | None = None
+    """Name of the registered model in MLflow; the study's name if not given."""
     ledger: str | None = None
     """Database URL of the promotion history; a file beside MLflow's if not given."""
     max_generalisation_gap: PositiveFloat = 0.25
     """Largest validation minus training RMSE, in standard deviations of the training labels."""
     val_r2_tolerance: NonNegativeFloat = 0.05
-    """Loss of validation R2 that is tolerated."""
-    min_test_rmse_improvement: NonNegativeFloat = 0.01
+    """Share of the best validation R2 that may be lacking."""
+    min_test_rmse_improvement: Float = Field(0.01, ge=0, lt=1)
     """Test RMSE must fall by at least this share."""
     max_test_mae_regression: NonNegativeFloat = 0.05
-    """Test MAE may rise by at most this share."""
+    """Test MAE, of each target, may rise by at most this share."""
+    min_probability: Float | None = Field(None, gt=0, le=1)
+    """Least probability that the new model is better, by paired bootstrap; none if not given."""
+    allow_dirty: bool = False
+    """Whether a model may be promoted that was trained on code with uncommitted changes."""
+    max_monitored_regression: NonNegativeFloat = 0.10
+    """RMSE on fresh labels may exceed the test RMSE by at most this share."""
+    min_monitored_rows: PositiveInt = 20
+    """Fewer freshly labelled molecules than this never speak for a rollback."""
+
+    @field_validator("registry")
+    @classmethod
+    def _can_name_a_registered_model(cls, name: str | None) -> str | None:
+        if name is None:
+            return None
+        if not name.strip() or set(name) & set("/:") or name == "." or name.startswith(".."):
+            raise ValueError(f"is {name!r}; MLflow names a model in words without / and :")
+        return name
 
 
 class SweepConfig(Section):

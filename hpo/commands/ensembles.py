@@ -30,6 +30,7 @@ from chemprop_hpo.hpo.commands.overrides import checked_overrides
 
 if TYPE_CHECKING:
     from chemprop_hpo.configs.load import LoadedSweep
+    from chemprop_hpo.hpo.ensembles.run import EnsembleResult
     from chemprop_hpo.hpo.progress.members import MemberDisplay
     from chemprop_hpo.hpo.sweep import SweepResult
 
@@ -51,7 +52,7 @@ What was trained is kept: after Ctrl-C, or a kill, the same command goes on.
   best      those with the best values
   stable    the lowest validation RMSE among those whose generalisation gap is
             under promotion.max_generalisation_gap and whose val_r2 is close to
-            the best
+            the best (a classification: the best value, and val_roc_auc)
   diverse   the best values that are --min-distance apart
 
 \b
@@ -148,7 +149,7 @@ def ensembles(
     """Load the study's configuration, train, and say what came of it."""
     changes = checked_overrides(overrides)
     chosen = _numbers("--splits", splits), _numbers("--folds", folds)
-    loaded = _loaded(study, storage, changes, accept_changed_data)
+    loaded = loaded_with_data(study, storage, changes, accept_changed_data)
     k = top_k or loaded.config.transfer_learning.top_k
     _require_trials(loaded, k)
     wish = Wish(k, select, min_distance, *chosen, output, accept_changed_data, retry_failed)
@@ -192,9 +193,24 @@ class Wish:
     output: Path | None = None
     accept_changed_data: bool = False
     retry_failed: bool = False
+    as_swept: bool = False
 
 
 def _train(loaded: LoadedSweep, wish: Wish, log_level: LogLevel) -> None:
+    report_ensembles(train_shown(loaded, wish, log_level))
+
+
+def train_shown(loaded: LoadedSweep, wish: Wish, log_level: LogLevel) -> EnsembleResult:
+    """Make ensembles, and show meanwhile how far it is.
+
+    Parameters
+    ----------
+    loaded : LoadedSweep
+        The study's configuration, with its data.
+    wish : Wish
+    log_level : LogLevel
+        How much is told.
+    """
     with _shown(log_level) as display:
         from chemprop_hpo.hpo.ensembles.configurations.choosing import Choice
         from chemprop_hpo.hpo.ensembles.plan import Request
@@ -209,9 +225,9 @@ def _train(loaded: LoadedSweep, wish: Wish, log_level: LogLevel) -> None:
             wish.output,
             wish.accept_changed_data,
             wish.retry_failed,
+            wish.as_swept,
         )
-        result = make_ensembles(loaded, request, observers=(display,))
-    report_ensembles(result)
+        return make_ensembles(loaded, request, observers=(display,))
 
 
 @contextmanager
@@ -234,7 +250,7 @@ def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def _loaded(
+def loaded_with_data(
     study: str | None, storage: str, changes: list[str], accept_changed_data: bool
 ) -> LoadedSweep:
     """Return the study's configuration, once all is checked that can be before long imports."""

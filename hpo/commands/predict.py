@@ -74,7 +74,9 @@ def predict(
     from chemprop_hpo.hpo.commands.pace import shown_pace
     from chemprop_hpo.hpo.predictor import load_ensemble
     from chemprop_hpo.hpo.predictor.streaming import predict_file, require_output
+    from chemprop_hpo.hpo.predictor.tables import require_input
 
+    require_input(input_file)
     require_output(output, input_file, force=force)
     models = load_ensemble(ensemble, device.value)
     note(_opening(models))
@@ -94,7 +96,8 @@ def _opening(models: Ensemble) -> str:
     from chemprop_hpo.hpo.chemistry.problems import counted
 
     targets = ", ".join(target.name for target in models.manifest.targets)
-    return f"{counted(len(models), 'model')} of study {models.manifest.study} predict {targets}"
+    predict = "predicts" if len(models) == 1 else "predict"
+    return f"{counted(len(models), 'model')} of study {models.manifest.study} {predict} {targets}"
 
 
 def _summary(counts: Counts, output: Path, models: Ensemble) -> str:

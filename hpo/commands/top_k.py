@@ -81,9 +81,9 @@ def top_k(
 
 def _document(form: Format, opened: OpenStudy, best: Sequence[TrialRecord]) -> str:
     if form is Format.YAML:
-        from chemprop_hpo.hpo.commands.winners_yaml import winners_yaml
+        from chemprop_hpo.hpo.tracking.best_configs import winners_yaml
 
-        return winners_yaml(opened, best)
+        return winners_yaml(opened.name, opened.record, best)
     if form is Format.JSON:
         return winners_json(opened, best)
     if form is Format.CSV:

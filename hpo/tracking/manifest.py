@@ -23,6 +23,7 @@ PACKAGES = (
     "optuna",
     "mlflow",
     "rdkit",
+    "scikit-learn",
     "numpy",
 )
 """The distributions whose versions decide what a training gives."""

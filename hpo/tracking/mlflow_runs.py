@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import getpass
-import hashlib
-import json
 import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
-
-import yaml
 
 from chemprop_hpo.configs.schema import MlflowConfig
 from chemprop_hpo.configs.secrets import mask_url
@@ -24,24 +18,30 @@ from chemprop_hpo.hpo.events import (
     TrialEnded,
     TrialStarted,
 )
+from chemprop_hpo.hpo.tracking.account import Account, Best
+from chemprop_hpo.hpo.tracking.filling import now
+from chemprop_hpo.hpo.tracking.observations import Observations, observed
 from chemprop_hpo.hpo.tracking.outbox import Outbox
-from chemprop_hpo.hpo.tracking.run_log import TAG, RunLog, flat
+from chemprop_hpo.hpo.tracking.run_log import RunLog
+from chemprop_hpo.hpo.tracking.runs import TAG
 from chemprop_hpo.hpo.tracking.server import (
-    absolute_uri,
+    answers,
     check_reachable,
     connect,
     describe,
     experiment_id,
     is_away,
-    quiet,
+    quietly,
     short_patience,
 )
+from chemprop_hpo.hpo.tracking.sweep_run import describe_sweep
+from chemprop_hpo.hpo.tracking.wanted import BEST_SO_FAR, best_figures, status_of
+from chemprop_hpo.storage.outages import unless_away
 
 __all__ = ["MlflowObserver", "check_reachable"]
 
 _log = logging.getLogger(__name__)
 
-_STOPPED_FROM_OUTSIDE = frozenset({"interrupted", "orphaned", "time_budget"})
 _SWEEP_STATUS = {"finished": "FINISHED", "time_budget": "FINISHED", "interrupted": "KILLED"}
 
 
@@ -65,8 +65,14 @@ class MlflowObserver:
         What `build_manifest` returns.
     space : dict or list
         The search space, ready for JSON.
-    identity : str, optional
-        What tells this study from another of the same name. By default the URL of its storage.
+    created : str
+        When the study was created.
+    read_account, read_best, read_observations : callable, optional
+        What the study says of itself when the sweep begins, so that what an earlier driver left
+        unlogged is filled in; of its best trials when it ends; and of its parameters when the
+        sweep has ended by itself.
+    others_at_work : callable, optional
+        Whether other drivers work on the study still when this one leaves.
     retry_every_s : float
         Seconds between two tries while the server is away.
 
@@ -84,24 +90,33 @@ class MlflowObserver:
         manifest: dict[str, Any],
         space: dict[str, Any] | list[Any],
         *,
-        identity: str | None = None,
+        created: str,
+        read_account: Callable[[], Account] | None = None,
+        read_best: Callable[[], Best] | None = None,
+        read_observations: Callable[[], Observations] | None = None,
+        others_at_work: Callable[[], bool] = lambda: False,
         retry_every_s: float = 3.0,
     ) -> None:
-        self._config, self._study, self._identity = config, study, identity
-        self._files = _files(config_stored, manifest, space)
-        self._params, self._tags = flat(config_stored), _study_tags(study, manifest)
+        self._config, self._study = config, study
+        self._sweep = describe_sweep(config, study, config_stored, manifest, space, created)
+        self._read_account, self._read_best = read_account, read_best
+        self._read_observations, self._others_at_work = read_observations, others_at_work
         self._last_epoch: dict[int, int] = {}
         self._runs: RunLog | None = None
         with ExitStack() as stack:
             stack.enter_context(short_patience())
             self._client = connect(config.tracking_uri)
-            self._experiment = experiment_id(
-                self._client, config.experiment_name, config.tracking_uri
-            )
+            self._experiment = experiment_id(self._client, config)
             # Only now: whoever meets a TrackingError above leaves nothing behind.
             self._patience = stack.pop_all()
         server = f"MLflow at {mask_url(config.tracking_uri)}"
-        self._outbox = Outbox(server, is_away, describe, retry_every_s=retry_every_s)
+        self._outbox = Outbox(
+            server,
+            is_away,
+            describe,
+            answers=partial(answers, self._client),
+            retry_every_s=retry_every_s,
+        )
         self._closed = False
         atexit.register(self._abandon)
 
@@ -116,21 +131,21 @@ class MlflowObserver:
 
     def sweep_started(self, event: SweepStarted) -> None:
         """Open the parent run, with the configuration, the manifest and the space."""
-        runs = RunLog(self._client, self._experiment, self._key(event))
+        runs = RunLog(self._client, self._experiment, self._sweep)
+        runs.runs.on_answer = self._outbox.note_progress
         self._runs = runs
-        name = self._config.run_name or self._study
-        at = _now()
-        self._send(runs.open_parent, name, self._tags | _sweep_tags(event), event.resumed, at)
-        self._send(runs.log_params, self._params)
-        folder = f"resumed_{at}/" if event.resumed else ""
-        for file, text in self._files.items():
-            self._send(runs.log_file, folder + file, text)
+        at = now()
+        self._send(runs.open_parent, _sweep_tags(event), at)
+        self._send(runs.log_files, event.resumed, at)
+        if self._read_account is not None and event.resumed:
+            with unless_away():
+                self._send(runs.fill, self._read_account())
 
     def trial_started(self, event: TrialStarted) -> None:
         """Open the nested run of a trial."""
         if (runs := self._runs) is None:
             return
-        at = _now()
+        at = now()
         self._last_epoch.setdefault(event.number, 0)
         params = {**event.params, "seed": event.seed}
         tags = {f"{TAG}.study": self._study, f"{TAG}.head": event.head}
@@ -146,20 +161,18 @@ class MlflowObserver:
             return
         self._last_epoch[event.number] = event.epoch
         metrics = dict(event.metrics)
-        metrics |= {"best_so_far": event.best, "epoch_seconds": event.seconds}
-        self._send(runs.log_metrics, event.number, metrics, event.epoch, _now())
+        metrics |= {BEST_SO_FAR: event.best, "epoch_seconds": event.seconds}
+        self._send(runs.log_metrics, event.number, metrics, event.epoch, now())
 
     def trial_ended(self, event: TrialEnded) -> None:
         """Log how a trial ended, and end its run; a trial that never ran has none."""
         if (runs := self._runs) is None or event.number not in self._last_epoch:
             return
-        at = _now()
-        metrics = {f"best/{name}": value for name, value in event.metrics.items()}
-        if event.value is not None:
-            metrics["best_value"] = event.value
-        step = event.best_epoch or event.epochs
+        at = now()
+        metrics = best_figures(event.metrics, event.value)
+        step, status = event.best_epoch or event.epochs, status_of(event.state, event.stop_reason)
         self._send(runs.log_metrics, event.number, metrics, step, at)
-        self._send(runs.end_trial, event.number, _trial_tags(event), _trial_status(event), at)
+        self._send(runs.end_trial, event.number, _trial_tags(event), status, at)
 
     def tick(self) -> None:
         """Do nothing: the thread that delivers needs no reminding."""
@@ -167,17 +180,33 @@ class MlflowObserver:
     def sweep_ended(self, event: SweepEnded) -> None:
         """End every run that is still open, and wait until all is delivered or given up."""
         if self._runs is not None and not self._closed:
-            self._end_runs(self._runs, event, _now())
+            self._end_runs(self._runs, event, now())
         self._close()
 
     def _end_runs(self, runs: RunLog, event: SweepEnded, at: int) -> None:
         left = {f"{TAG}.state": "FAIL", f"{TAG}.stop_reason": "interrupted"}
         self._send(runs.end_open_trials, left, "KILLED", at)
-        if event.best is not None:
-            self._send(runs.log_metrics, None, {"best_value": event.best}, 0, at)
         counts = {f"{TAG}.trials.{state}": count for state, count in event.counts.items()}
-        tags = {f"{TAG}.reason": event.reason, f"{TAG}.best_trial": event.best_number} | counts
-        self._send(runs.end_parent, tags, _SWEEP_STATUS.get(event.reason, "FAILED"), at)
+        tags: dict[str, Any] = {f"{TAG}.best_trial": event.best_number, **counts}
+        if self._are_others_at_work():  # the last of them ends the sweep's own run
+            self._send(runs.tag_parent, tags)
+        else:
+            tags[f"{TAG}.reason"] = event.reason
+            self._send(runs.end_parent, tags, _SWEEP_STATUS.get(event.reason, "FAILED"), at)
+        # Artifacts come last: a bucket may be away.
+        if self._read_best is not None:
+            with unless_away():
+                self._send(runs.log_best, self._read_best())
+        if event.reason in {"finished", "time_budget"} and self._read_observations is not None:
+            with unless_away():
+                self._send(runs.log_observations, observed(self._read_observations))
+        self._send(runs.keep_again)
+
+    def _are_others_at_work(self) -> bool:
+        others = False
+        with unless_away():
+            others = self._others_at_work()
+        return others
 
     def _close(self) -> None:
         if self._closed:
@@ -198,38 +227,8 @@ class MlflowObserver:
         """End the runs of a program that ends without having said so."""
         self.sweep_ended(SweepEnded(reason="failed", counts={}, best_number=None, best=None))
 
-    def _send(self, call: Callable[..., None], *arguments: Any) -> None:
-        self._outbox.put(partial(_quietly, call, *arguments))
-
-    def _key(self, event: SweepStarted) -> str:
-        identity = self._identity or absolute_uri(event.storage)
-        return hashlib.sha256(f"{self._study}\n{identity}".encode()).hexdigest()[:32]
-
-
-def _quietly(call: Callable[..., None], *arguments: Any) -> None:
-    with quiet():
-        call(*arguments)
-
-
-def _files(
-    config: Mapping[str, Any], manifest: Mapping[str, Any], space: dict[str, Any] | list[Any]
-) -> dict[str, str]:
-    return {
-        "config.yaml": yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
-        "manifest.json": json.dumps(manifest, indent=2, default=str),
-        "space.json": json.dumps(space, indent=2, default=str),
-    }
-
-
-def _study_tags(study: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    commit = flat(manifest).get("git.commit")
-    own = {f"{TAG}.{name}": value for name, value in flat(manifest).items()}
-    return own | {
-        f"{TAG}.study": study,
-        "mlflow.user": _user(),
-        "mlflow.source.name": "chemprop-hpo",
-        "mlflow.source.git.commit": commit,
-    }
+    def _send(self, call: Callable[..., object], *arguments: Any) -> None:
+        self._outbox.put(partial(quietly, call, *arguments))
 
 
 def _sweep_tags(event: SweepStarted) -> dict[str, Any]:
@@ -250,20 +249,3 @@ def _trial_tags(event: TrialEnded) -> dict[str, Any]:
         f"{TAG}.epochs": event.epochs,
         f"{TAG}.error": event.error,
     }
-
-
-def _trial_status(event: TrialEnded) -> str:
-    if event.state in {"COMPLETE", "PRUNED"}:
-        return "FINISHED"
-    return "KILLED" if event.stop_reason in _STOPPED_FROM_OUTSIDE else "FAILED"
-
-
-def _user() -> str | None:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container without an entry in passwd
-        return None
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

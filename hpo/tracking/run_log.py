@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import math
-from collections.abc import Iterator, Mapping
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from chemprop_hpo.hpo.tracking.metric_names import accepted_names
+from chemprop_hpo.hpo.tracking.account import Account, Best
+from chemprop_hpo.hpo.tracking.artifacts import Shelf
+from chemprop_hpo.hpo.tracking.filling import SWEEP, Added, Filling
+from chemprop_hpo.hpo.tracking.observations import Observations
+from chemprop_hpo.hpo.tracking.runs import TAG, Runs, shown_tag
+from chemprop_hpo.hpo.tracking.sweep_run import SweepRun
 
-__all__ = ["TAG", "RunLog", "flat"]
+__all__ = ["RunLog"]
 
-TAG = "chemprop_hpo"
-"""Before the dot of every tag that is ours."""
-
-_log = logging.getLogger(__name__)
-
-# What MLflow accepts in one call, and in one value.
-_MAX_ENTRIES = 100
-_MAX_METRICS = 1000
-_MAX_PARAM_LENGTH = 6000
-_MAX_TAG_LENGTH = 5000
-
-_T = TypeVar("_T")
+STUDY_FILES = "study"
 
 
 class RunLog:
@@ -43,50 +33,81 @@ class RunLog:
         A client of the tracking store.
     experiment : str
         Id of the experiment.
-    key : str
-        What tells this study from all others; only letters and digits.
+    sweep : SweepRun
+        What the parent says.
     """
 
-    def __init__(self, client: MlflowClient, experiment: str, key: str) -> None:
-        self._client = client
-        self._experiment = experiment
-        self._key = key
+    def __init__(self, client: MlflowClient, experiment: str, sweep: SweepRun) -> None:
+        self.runs = Runs(client, experiment)
+        self.shelf = Shelf(self.runs)
+        self._sweep = sweep
         self._open: set[int] = set()
-        self._original_names: dict[str, str] = {}
         self.parent: str | None = None
         self.trials: dict[int, str] = {}
 
-    def open_parent(self, name: str, tags: Mapping[str, Any], resumed: bool, at: int) -> None:
-        """Create the parent run, or set the one of an earlier driver back to running."""
-        found = self._find(f"tags.`{TAG}.key` = '{self._key}'") if resumed else None
-        if found is None:
-            # A repeated call finds the run that the failed one left behind.
-            found = self._find(f"tags.`{TAG}.key` = '{self._key}' and attributes.start_time = {at}")
-        if found is None:
-            own = {f"{TAG}.key": self._key, f"{TAG}.kind": "sweep"}
-            found = self._create(name, own, at)
-        self.parent = self._running(found)
-        self._set_tags(self.parent, tags)
+    def open_parent(self, tags: Mapping[str, Any], at: int) -> None:
+        """Create the parent run, or set the one of an earlier driver back to running.
 
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Give the parent its parameters; those that it has keep their first value."""
-        run_id = self._parent()
-        known = self._client.get_run(run_id).data.params
-        self._set_params(run_id, params, known)
+        What the first driver said of itself, such as its commit, stays.
+        """
+        found = self.find_parent() or self._create(at)
+        self.parent = self.runs.set_running(found)
+        known = found.data.tags
+        own = {name: value for name, value in self._sweep.tags.items() if name not in known}
+        self.runs.set_tags(self.parent, {**own, **tags})
+        self.runs.set_params(self.parent, self._sweep.params, found.data.params)
 
-    def log_file(self, name: str, text: str) -> None:
-        """Keep a text as an artifact of the parent."""
-        self._client.log_text(self._parent(), text, name)
+    def catch_up(self, account: Account, at: int, *, thorough: bool = False) -> Added:
+        """Find the parent run, or create it, and add whatever is missing of what the study says.
+
+        It is ended if nobody works on the study. What it says already stays as it is.
+        """
+        own = self._fill_parent(at)
+        added = own + self.fill(account, thorough=thorough)
+        return added if account.at_work else added + self._end_idle(account, at, is_new=own.runs)
+
+    def find_parent(self) -> Run | None:
+        """Return the run of this study, and of no deleted one of the same name."""
+        return self.runs.find(f"tags.`{TAG}.key` = '{self._sweep.key}'")
+
+    def log_files(self, resumed: bool, at: int) -> None:
+        """Keep configuration, manifest and space as artifacts of the parent."""
+        run = self.runs.get(self._parent())
+        if not resumed or f"{TAG}.kept.{STUDY_FILES}" not in run.data.tags:
+            self.shelf.keep(run, STUDY_FILES, self._sweep.files)
+        if resumed:
+            again = f"resumed_{at}"
+            files = {f"{again}/{name}": text for name, text in self._sweep.files.items()}
+            self.shelf.keep(run, again, files)
+
+    def fill(self, account: Account, *, thorough: bool = False) -> Added:
+        """Add what is missing below the parent of what the study says."""
+        return self._filling(thorough=thorough).add(account)
+
+    def log_best(self, best: Best) -> None:
+        """Log the best configurations with the parent."""
+        self._filling().add_best(best)
+
+    def log_observations(self, found: Observations) -> Added:
+        """Log with the parent what the search found out about its parameters."""
+        return self._filling().add_observations(found)
+
+    def keep_again(self) -> None:
+        """Keep the artifacts that could not be kept before."""
+        self.shelf.again()
 
     def open_trial(
         self, number: int, params: Mapping[str, Any], tags: Mapping[str, Any], at: int
     ) -> None:
         """Create the nested run of a trial, or go on with it."""
-        own = {MLFLOW_PARENT_RUN_ID: self._parent(), f"{TAG}.trial": str(number)}
-        found = self._find_trial(number) or self._create(f"trial {number}", own, at)
-        run_id = self._running(found)
-        self._set_params(run_id, params, found.data.params)
-        self._set_tags(run_id, tags)
+        found = self._find_trial(number)
+        if found is None:
+            own = {MLFLOW_PARENT_RUN_ID: self._parent(), SWEEP: self._parent()}
+            own |= {f"{TAG}.kind": "trial", f"{TAG}.trial": str(number)}
+            found = self.runs.create(f"trial {number}", own, at)
+        run_id = self.runs.set_running(found)
+        self.runs.set_params(run_id, params, found.data.params)
+        self.runs.set_tags(run_id, tags)
         self.trials[number] = run_id
         self._open.add(number)
 
@@ -95,29 +116,21 @@ class RunLog:
         found = self._find_trial(number)
         if found is None:
             return
-        self._set_tags(found.info.run_id, {f"{TAG}.continued_by": successor})
+        run_id = found.info.run_id
+        self.runs.set_tags(run_id, {f"{TAG}.continued_by": successor})
         if found.info.status == "RUNNING":
             lost = {f"{TAG}.state": "FAIL", f"{TAG}.stop_reason": "orphaned"}
-            self._set_tags(found.info.run_id, lost)
-            self._client.set_terminated(found.info.run_id, "KILLED", end_time=at)
+            self.runs.set_tags(run_id, lost)
+            self.runs.end(run_id, "KILLED", at)
 
-    def log_metrics(
-        self, number: int | None, metrics: Mapping[str, float], step: int, at: int
-    ) -> None:
-        """Log metrics of a trial, or of the parent, at a step; repeated, they count once."""
-        run_id = self._parent() if number is None else self.trials[number]
-        finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
-        if dropped := metrics.keys() - finite.keys():
-            _log.debug("not logged, since not finite: %s", ", ".join(sorted(dropped)))
-        shown = accepted_names(finite)
-        self._remember_names(shown)
-        entries = iter([Metric(shown[name], value, at, step) for name, value in finite.items()])
-        while batch := list(islice(entries, _MAX_METRICS)):
-            self._client.log_batch(run_id, metrics=batch, synchronous=True)
+    def log_metrics(self, number: int, metrics: Mapping[str, float], step: int, at: int) -> None:
+        """Log metrics of a trial at a step; repeated, they count once."""
+        self.runs.log_metrics(self.trials[number], self._parent(), metrics, step, at)
 
     def end_trial(self, number: int, tags: Mapping[str, Any], status: str, at: int) -> None:
         """End a trial's run as ``FINISHED``, ``FAILED`` or ``KILLED``."""
-        self._end(self.trials[number], tags, status, at)
+        self.runs.set_tags(self.trials[number], tags)
+        self.runs.end(self.trials[number], status, at)
         self._open.discard(number)
 
     def end_open_trials(self, tags: Mapping[str, Any], status: str, at: int) -> None:
@@ -125,89 +138,57 @@ class RunLog:
         for number in sorted(self._open):
             self.end_trial(number, tags, status, at)
 
+    def tag_parent(self, tags: Mapping[str, Any]) -> None:
+        """Give the parent tags."""
+        self.runs.set_tags(self._parent(), tags)
+
     def end_parent(self, tags: Mapping[str, Any], status: str, at: int) -> None:
         """End the parent run."""
-        self._end(self._parent(), tags, status, at)
+        self.tag_parent(tags)
+        self.runs.end(self._parent(), status, at)
+
+    def _fill_parent(self, at: int) -> Added:
+        found = self.find_parent()
+        is_new = found is None
+        if found is None:
+            found = self._create(at)
+        self.parent = str(found.info.run_id)
+        known = found.data.tags
+        tags = {n: x for n, x in self._sweep.tags.items() if n not in known and x is not None}
+        self.runs.set_tags(self.parent, tags)
+        kept = 0
+        if f"{TAG}.kept.{STUDY_FILES}" not in known:
+            kept = self.shelf.keep(found, STUDY_FILES, self._sweep.files)
+        params = self.runs.set_params(self.parent, self._sweep.params, found.data.params)
+        return Added(runs=int(is_new), tags=len(tags), params=params, artifacts=kept)
+
+    def _end_idle(self, account: Account, at: int, *, is_new: int) -> Added:
+        run = self.runs.get(self._parent())
+        there = run.data.tags
+        tags = {f"{TAG}.{name}": x for name, x in account.tags.items() if x is not None}
+        new = {name: x for name, x in tags.items() if there.get(name) != shown_tag(x)}
+        self.runs.set_tags(self._parent(), new)
+        is_running = run.info.status == "RUNNING"
+        if is_running:
+            self.runs.end(self._parent(), account.status, at)
+        return Added(tags=len(new), ended=int(is_running and not is_new))
+
+    def _create(self, at: int) -> Run:
+        own = {f"{TAG}.key": self._sweep.key, f"{TAG}.kind": "sweep"}
+        created = self.runs.create(self._sweep.name, own, at)
+        # Where another driver was at it in the same moment, the first run is the one.
+        first = self.find_parent() or created
+        if first.info.run_id != created.info.run_id:
+            self.runs.delete(created)
+        return first
+
+    def _filling(self, *, thorough: bool = False) -> Filling:
+        return Filling(self.runs, self.shelf, self._parent(), thorough=thorough)
 
     def _parent(self) -> str:
         if self.parent is None:
             raise LookupError("the sweep has no parent run")
         return self.parent
 
-    def _find(self, condition: str) -> Run | None:
-        found = self._client.search_runs(
-            [self._experiment], condition, max_results=1, order_by=["attributes.start_time DESC"]
-        )
-        return found[0] if found else None
-
     def _find_trial(self, number: int) -> Run | None:
-        parent = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self._parent()}'"
-        return self._find(f"{parent} and tags.`{TAG}.trial` = '{number}'")
-
-    def _create(self, name: str, tags: dict[str, str], at: int) -> Run:
-        return self._client.create_run(self._experiment, at, tags, run_name=name)
-
-    def _running(self, run: Run) -> str:
-        run_id = str(run.info.run_id)
-        if run.info.status != "RUNNING":
-            self._client.update_run(run_id, status="RUNNING")
-        return run_id
-
-    def _end(self, run_id: str, tags: Mapping[str, Any], status: str, at: int) -> None:
-        self._set_tags(run_id, tags)
-        self._client.set_terminated(run_id, status, end_time=at)
-
-    def _set_params(self, run_id: str, params: Mapping[str, Any], known: Mapping[str, str]) -> None:
-        shown = accepted_names(params)
-        entries = (
-            Param(shown[name], _cut(_text(value), _MAX_PARAM_LENGTH))
-            for name, value in params.items()
-            if shown[name] not in known  # MLflow refuses to write a parameter anew
-        )
-        for batch in _batches(entries):
-            self._client.log_batch(run_id, params=batch, synchronous=True)
-
-    def _set_tags(self, run_id: str, tags: Mapping[str, Any]) -> None:
-        shown = accepted_names(tags)
-        entries = (
-            RunTag(shown[name], _cut(_text(value), _MAX_TAG_LENGTH))
-            for name, value in tags.items()
-            if value is not None
-        )
-        for batch in _batches(entries):
-            self._client.log_batch(run_id, tags=batch, synchronous=True)
-
-    def _remember_names(self, shown: Mapping[str, str]) -> None:
-        """Say on the parent what a name that MLflow refused was called."""
-        new = {
-            accepted: name
-            for name, accepted in shown.items()
-            if accepted != name and accepted not in self._original_names
-        }
-        if new:
-            self._set_tags(self._parent(), {f"{TAG}.name.{k}": v for k, v in new.items()})
-            self._original_names |= new
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, with the keys joined by dots."""
-    leaves: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            leaves |= flat(value, f"{prefix}{key}.")
-        else:
-            leaves[f"{prefix}{key}"] = value
-    return leaves
-
-
-def _batches(entries: Iterator[_T]) -> Iterator[list[_T]]:
-    while batch := list(islice(entries, _MAX_ENTRIES)):
-        yield batch
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 3]}..."
+        return self._filling().find("trial", str(number))

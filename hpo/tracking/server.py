@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import mlflow.utils.logging_utils
@@ -18,17 +19,22 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from chemprop_hpo.configs.errors import TrackingError
+from chemprop_hpo.configs.schema import MlflowConfig
 from chemprop_hpo.configs.secrets import mask_text, mask_url
 
 __all__ = [
     "absolute_uri",
+    "answers",
     "artifact_location",
+    "as_tracking_error",
     "check_reachable",
     "connect",
+    "copying_patience",
     "describe",
     "experiment_id",
     "is_away",
     "quiet",
+    "quietly",
     "short_patience",
 ]
 
@@ -38,6 +44,15 @@ _OTHERWISE = "set mlflow.tracking_uri=sqlite:///mlflow.db, or mlflow.tracking=fa
 _SHORT_PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # A bucket that is away must not hold up what goes elsewhere.
+    "AWS_MAX_ATTEMPTS": "2",
+}
+
+# A server that passes files on to a bucket answers when the whole file is there.
+_COPYING_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "300",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
@@ -53,7 +68,7 @@ def connect(uri: str) -> MlflowClient:
         When the store cannot be reached, opened or used.
     """
     check_reachable(uri)
-    with quiet(), _as_tracking_error(uri), _one_at_a_time(uri):
+    with quiet(), as_tracking_error(uri), _one_at_a_time(uri):
         return MlflowClient(tracking_uri=absolute_uri(uri))
 
 
@@ -66,7 +81,7 @@ def check_reachable(uri: str) -> None:
         With what to do about it, and any password masked.
     """
     scheme = urlsplit(uri).scheme.partition("+")[0]
-    with quiet(), short_patience(), _as_tracking_error(uri):
+    with quiet(), short_patience(), as_tracking_error(uri):
         if scheme in {"http", "https"}:
             MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
         elif scheme == "sqlite":
@@ -79,22 +94,25 @@ def check_reachable(uri: str) -> None:
             MlflowClient(tracking_uri=uri)
 
 
-def experiment_id(client: MlflowClient, name: str, uri: str) -> str:
-    """Return the id of the experiment called ``name``, which is created if there is none.
+def experiment_id(client: MlflowClient, config: MlflowConfig) -> str:
+    """Return the id of the configured experiment, which is created if there is none.
 
     Raises
     ------
     TrackingError
-        When the experiment was deleted, or the store refuses the name.
+        When the experiment was deleted, keeps its artifacts elsewhere than configured, or the
+        store refuses the name.
     """
-    with quiet(), _as_tracking_error(uri):
-        found = client.get_experiment_by_name(name) or _created(client, name, uri)
+    uri, name = config.tracking_uri, config.experiment_name
+    with quiet(), as_tracking_error(uri):
+        found = client.get_experiment_by_name(name) or _created(client, config)
     if found.lifecycle_stage != "active":
         raise TrackingError(
             f"the MLflow experiment '{name}' in {mask_url(uri)} is deleted; set another "
             "mlflow.experiment_name, or restore it with: "
             f"mlflow experiments restore --experiment-id {found.experiment_id}"
         )
+    _refuse_other_place(found, config)
     return str(found.experiment_id)
 
 
@@ -123,6 +141,15 @@ def is_away(error: Exception) -> bool:
     return isinstance(error, ConnectionError | TimeoutError)
 
 
+def answers(client: MlflowClient) -> bool:
+    """Whether the store answers a simple question."""
+    try:
+        client.search_experiments(max_results=1)
+    except (MlflowException, OSError):
+        return False
+    return True
+
+
 def describe(error: BaseException) -> str:
     """Return the first line of an error, short and with passwords masked."""
     lines = mask_text(str(error)).strip().splitlines() or [type(error).__name__]
@@ -136,10 +163,29 @@ def quiet() -> Iterator[None]:
         yield
 
 
+def quietly(call: Callable[..., object], *arguments: Any) -> None:
+    """Call something with `quiet`."""
+    with quiet():
+        call(*arguments)
+
+
 @contextmanager
 def short_patience() -> Iterator[None]:
     """Let MLflow's HTTP client give up after seconds, unless the user chose otherwise."""
-    added = {name: value for name, value in _SHORT_PATIENCE.items() if name not in os.environ}
+    with _unless_chosen(_SHORT_PATIENCE):
+        yield
+
+
+@contextmanager
+def copying_patience() -> Iterator[None]:
+    """Let MLflow's HTTP client wait minutes for a file, unless the user chose otherwise."""
+    with _unless_chosen(_COPYING_PATIENCE):
+        yield
+
+
+@contextmanager
+def _unless_chosen(variables: Mapping[str, str]) -> Iterator[None]:
+    added = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(added)
     try:
         yield
@@ -148,10 +194,12 @@ def short_patience() -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _created(client: MlflowClient, name: str, uri: str) -> Experiment:
+def _created(client: MlflowClient, config: MlflowConfig) -> Experiment:
+    uri, name = config.tracking_uri, config.experiment_name
+    location = _wanted_place(config) or artifact_location(uri, name)
     # Where another driver was quicker, its experiment is the one.
     with suppress(MlflowException):
-        client.create_experiment(name, artifact_location=artifact_location(uri, name))
+        client.create_experiment(name, artifact_location=location)
     found = client.get_experiment_by_name(name)
     if found is None:
         raise TrackingError(
@@ -159,6 +207,24 @@ def _created(client: MlflowClient, name: str, uri: str) -> Experiment:
             "set another mlflow.experiment_name"
         )
     return found
+
+
+def _refuse_other_place(found: Experiment, config: MlflowConfig) -> None:
+    """MLflow settles where artifacts go when an experiment is created, and never moves them."""
+    wanted, there = _wanted_place(config), str(found.artifact_location)
+    if wanted is not None and wanted.rstrip("/") != there.rstrip("/"):
+        raise TrackingError(
+            f"the MLflow experiment '{found.name}' keeps its artifacts in {mask_url(there)}, not "
+            f"in {mask_url(wanted)}; set another mlflow.experiment_name, or leave out "
+            "mlflow.artifact_location"
+        )
+
+
+def _wanted_place(config: MlflowConfig) -> str | None:
+    place = config.artifact_location
+    if place is None or urlsplit(place).scheme:
+        return place
+    return Path(place).resolve().as_uri()
 
 
 def _check_sqlite(uri: str) -> None:
@@ -206,7 +272,8 @@ def _one_at_a_time(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def _as_tracking_error(uri: str) -> Iterator[None]:
+def as_tracking_error(uri: str) -> Iterator[None]:
+    """Turn what goes wrong with the store at ``uri`` into one line."""
     try:
         yield
     except MlflowException as error:

@@ -16,10 +16,20 @@ from tests.hpo.commands.shell import Shell
 from tests.hpo.commands.stand_ins import sweep_module
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _own_log() -> Iterator[None]:
+    """Undo what commands do to the package's log, those of a module's own fixtures too."""
+    log = logging.getLogger("chemprop_hpo")
+    before = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers[:], log.level, log.propagate = before
+
+
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CHEMPROP_HPO_STORAGE", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)  # which pytest-xdist sets
     log = logging.getLogger("chemprop_hpo")
     before = log.handlers[:], log.level, log.propagate
     yield

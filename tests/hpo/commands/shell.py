@@ -12,7 +12,7 @@ import pytest
 from chemprop_hpo.hpo.cli import run
 
 COMMANDS = ["sweep", "resume", "top-k", "ensembles", "predict", "status", "studies", "delete"]
-COMMANDS += ["validate", "schema"]
+COMMANDS += ["track", "validate", "schema", "dashboard"]
 SECRET = "hunter2/@x"
 
 

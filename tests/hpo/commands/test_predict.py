@@ -72,6 +72,7 @@ def test_an_output_that_exists_needs_force(shell: Shell, predictor: Path, molecu
         (["--ensemble", "."], ".: is no predictor, since it has no manifest.json"),
         (["--device", "tpu"], "'tpu' is not one of 'cpu', 'cuda'"),
         (["missing.csv"], "missing.csv: there is no such file"),
+        (["--ensemble", "nothing", "missing.csv"], "missing.csv: there is no such file"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from mlflow import MlflowClient
 
+from chemprop_hpo.configs.schema import MlflowConfig
 from chemprop_hpo.hpo.tracking.metric_names import accepted_names
 from chemprop_hpo.hpo.tracking.server import experiment_id
 
@@ -22,7 +23,7 @@ def test_names_that_look_alike_stay_apart_in_any_order() -> None:
 def test_any_column_name_becomes_one_that_mlflow_takes(
     name: str, uri: str, client: MlflowClient
 ) -> None:
-    experiment = experiment_id(client, "names", uri)
+    experiment = experiment_id(client, MlflowConfig(tracking_uri=uri))
     run = client.create_run(experiment).info.run_id
     client.log_metric(run, accepted_names([name])[name], 1.0)
     assert len(client.get_run(run).data.metrics) == 1

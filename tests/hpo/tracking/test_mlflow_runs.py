@@ -4,13 +4,12 @@ import json
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,11 @@ from chemprop_hpo.hpo.events import (
     TrialEnded,
     TrialStarted,
 )
+from chemprop_hpo.hpo.tracking.account import read_account, read_best
 from chemprop_hpo.hpo.tracking.mlflow_runs import MlflowObserver
 from chemprop_hpo.hpo.tracking.outbox import Outbox
+from tests.hpo.tracking.known_study import add_trial, known_study, opened
+from tests.hpo.tracking.real_server import Server, wait_for
 
 CONFIG = {
     "metric": "val_loss",
@@ -42,8 +44,15 @@ MANIFEST = {"git": {"commit": "c0ffee", "dirty": False}, "versions": {"torch": "
 SPACE = [{"name": "depth", "type": "int"}]
 
 
-def observer(uri: str, study: str = "esol", **options: Any) -> MlflowObserver:
-    return MlflowObserver(MlflowConfig(tracking_uri=uri), study, CONFIG, MANIFEST, SPACE, **options)
+def observer(
+    uri: str,
+    study: str = "esol",
+    artifact_location: str | None = None,
+    created: str = "1763800000.25",
+    **options: Any,
+) -> MlflowObserver:
+    config = MlflowConfig(tracking_uri=uri, artifact_location=artifact_location)
+    return MlflowObserver(config, study, CONFIG, MANIFEST, SPACE, created=created, **options)
 
 
 def started(*, resumed: bool = False, storage: str = "sqlite:///studies.db") -> SweepStarted:
@@ -110,13 +119,6 @@ def play(told: MlflowObserver, *events: object) -> None:
     }
     for event in events:
         calls[type(event)](event)
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 # ----------------------------------------------------------------------------- a whole sweep
@@ -262,26 +264,6 @@ def test_trial_of_a_killed_driver_is_ended_by_its_continuation(
     assert trials[0].data.tags["chemprop_hpo.stop_reason"] == "orphaned"
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"study": "esol", "storage": "sqlite:///elsewhere.db", "resumed": True},
-        {"study": "freesolv", "storage": "sqlite:///studies.db", "resumed": True},
-        {"study": "esol", "storage": "sqlite:///studies.db", "resumed": False},
-    ],
-    ids=["other storage", "other study", "deleted and begun anew"],
-)
-def test_another_study_gets_a_parent_of_its_own(
-    uri: str, client: MlflowClient, other: dict[str, Any]
-) -> None:
-    play(observer(uri), started(), over())
-    time.sleep(0.002)  # runs are told apart by their start in milliseconds
-    event = started(resumed=other["resumed"], storage=other["storage"])
-    play(observer(uri, other["study"]), event, over())
-    parents, _ = split_runs(client)
-    assert len(parents) == 2
-
-
 def test_epoch_that_is_told_twice_is_logged_once(uri: str, client: MlflowClient) -> None:
     play(observer(uri), started(), trial(0), epoch(0, 1), epoch(0, 2), epoch(0, 2), over())
     _, trials = split_runs(client)
@@ -307,7 +289,46 @@ def test_entry_that_is_delivered_twice_counts_once(
     assert steps(client, trials[0], "best/val_rmse") == [4]
 
 
+def test_a_resumed_sweep_adds_what_the_killed_driver_did_not_log(
+    uri: str, client: MlflowClient, tmp_path: Path
+) -> None:
+    # The driver was killed with trial 0 at its first epoch for MLflow, at its end for the study.
+    killed = observer(uri)
+    play(killed, started(), trial(0), epoch(0, 1))
+    wait_for(lambda: killed.run_id(0) is not None)
+    loaded = known_study(tmp_path, uri)
+    db, study = opened(loaded)
+    with db:
+        add_trial(study, "COMPLETE", 0.4, 3)
+        add_trial(study, "PRUNED", 0.9, 4, stop_reason="asha")
+        account = partial(read_account, db, study, loaded.config)
+        best = partial(read_best, study, loaded.config)
+        again = observer(uri, read_account=account, read_best=best)
+        play(again, started(resumed=True), trial(2), epoch(2, 1), ended(2), over())
+        killed.sweep_ended(over("interrupted"))
+    [parent], trials = split_runs(client)
+    assert sorted(trials) == [0, 1, 2]
+    assert steps(client, trials[0], "best_so_far") == [1, 2, 3]
+    assert steps(client, trials[1], "best_so_far") == [1, 2, 3]
+    assert trials[1].data.tags["chemprop_hpo.stop_reason"] == "asha"
+    assert parent.data.metrics["top_1_val_loss"] == 0.4
+    folder = Path(parent.info.artifact_uri.removeprefix("file://"))
+    assert yaml.safe_load((folder / "best_configs.yaml").read_text())["model"]["depth"] == 3
+
+
 # ----------------------------------------------------------------------------- names and values
+
+
+def test_figures_of_the_best_epoch_stand_under_the_names_that_people_look_for(
+    uri: str, client: MlflowClient
+) -> None:
+    play(observer(uri), started(), trial(0), epoch(0, 1), epoch(0, 5), ended(0), over())
+    _, trials = split_runs(client)
+    metrics = trials[0].data.metrics
+    assert (metrics["best_val_rmse"], metrics["val_rmse"]) == (0.4, 0.4)
+    assert (metrics["train_rmse"], metrics["generalisation_gap"]) == (0.3, 0.1)
+    assert steps(client, trials[0], "best_val_rmse") == [4]
+    assert steps(client, trials[0], "val_rmse") == [1, 5]
 
 
 def test_names_that_mlflow_refuses_are_logged_and_can_be_traced_back(
@@ -376,52 +397,6 @@ def test_driver_is_not_kept_waiting(uri: str) -> None:
 
 
 # ----------------------------------------------------------------------------- a real server
-
-
-class Server:
-    """A real `mlflow server` that can be stopped and started again on the same port."""
-
-    def __init__(self, database: Path, port: int) -> None:
-        self.uri = f"http://127.0.0.1:{port}"
-        self._command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
-        self._command += ["--backend-store-uri", f"sqlite:///{database}", "--port", str(port)]
-        self._command += ["--artifacts-destination", str(database.parent / "artifacts")]
-        self._folder = database.parent
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with (self._folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                stdout=log,
-                stderr=log,
-                cwd=self._folder,
-                env=os.environ | quiet,
-                start_new_session=True,
-            )
-        wait_for(self._answers, timeout_s=60)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    def _answers(self) -> bool:
-        try:
-            return bool(urllib.request.urlopen(f"{self.uri}/health", timeout=1).status == 200)
-        except OSError:
-            return False
-
-
-@pytest.fixture
-def server(empty_database: Path, tmp_path: Path, free_port: int) -> Iterator[Server]:
-    shutil.copy(empty_database, tmp_path / "server.db")
-    server = Server(tmp_path / "server.db", free_port)
-    server.start()
-    yield server
-    server.stop()
 
 
 def test_server_that_goes_away_and_comes_back_costs_a_warning_and_no_step(

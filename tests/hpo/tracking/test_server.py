@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from chemprop_hpo.configs.errors import TrackingError
+from chemprop_hpo.configs.schema import MlflowConfig
 from chemprop_hpo.hpo.tracking.server import check_reachable, connect, experiment_id
 
 
@@ -48,16 +49,18 @@ def test_checking_creates_nothing(tmp_path: Path) -> None:
 
 
 def test_deleted_experiment_is_refused_with_the_way_back(uri: str, client: MlflowClient) -> None:
-    client.delete_experiment(experiment_id(client, "chemprop_hpo", uri))
+    config = MlflowConfig(tracking_uri=uri)
+    client.delete_experiment(experiment_id(client, config))
     with pytest.raises(TrackingError, match=r"mlflow experiments restore --experiment-id \d+"):
-        experiment_id(client, "chemprop_hpo", uri)
+        experiment_id(client, config)
 
 
 def test_two_drivers_may_begin_on_a_fresh_database_at_once(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     code = (
         "import sys; from chemprop_hpo.hpo.tracking.server import connect, experiment_id\n"
-        "print(experiment_id(connect(sys.argv[1]), 'x', sys.argv[1]))"
+        "from chemprop_hpo.configs.schema import MlflowConfig\n"
+        "print(experiment_id(connect(sys.argv[1]), MlflowConfig(tracking_uri=sys.argv[1])))"
     )
     command = [sys.executable, "-c", code, uri]
     both = [subprocess.Popen(command, stdout=-1, stderr=-1, text=True) for _ in range(2)]

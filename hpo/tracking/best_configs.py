@@ -3,39 +3,61 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chemprop_hpo.configs.load import dump_stored
 from chemprop_hpo.configs.schema import ModelConfig, OptimizationConfig
 from chemprop_hpo.configs.secrets import has_masked
+from chemprop_hpo.storage.records import StudyRecord
+from chemprop_hpo.storage.trials import TrialRecord
 
-if TYPE_CHECKING:
-    from chemprop_hpo.hpo.commands.opening import OpenStudy
-    from chemprop_hpo.storage.trials import TrialRecord
-
-__all__ = ["winners_yaml"]
+__all__ = ["top_metrics", "winners_yaml"]
 
 
-def winners_yaml(opened: OpenStudy, best: Sequence[TrialRecord]) -> str:
+def winners_yaml(name: str, record: StudyRecord, best: Sequence[TrialRecord]) -> str:
     """Return a sweep's file that trains exactly these configurations, each to its end.
 
     Parameters
     ----------
-    opened : OpenStudy
-        The study that they come from.
+    name : str
+        Of the study that they come from.
+    record : StudyRecord
+        What it says about itself.
     best : sequence of TrialRecord
         Best first. One becomes the base configuration, several are listed under ``enqueue``.
     """
-    config = copy.deepcopy(dict(opened.record.config))
-    _rename(config, opened.name, f"-top{len(best)}")
+    config = copy.deepcopy(dict(record.config))
+    _rename(config, name, f"-top{len(best)}")
     _train_each_to_its_end(config, len(best))
     if len(best) == 1:
         _make_base(config, best[0].params)
     else:
         config["base"] = False
         config["enqueue"] = [dict(trial.params) for trial in best]
-    return "".join(f"# {line}\n" for line in _header(opened, best)) + dump_stored(_written(config))
+    header = "".join(f"# {line}\n" for line in _header(name, record, best))
+    return header + dump_stored(_written(config))
+
+
+def top_metrics(metric: str, best: Sequence[TrialRecord]) -> dict[str, float]:
+    """Return ``top_<i>_<metric>`` and ``top_<i>_val_loss`` of the best trials, i from 1.
+
+    Where the study has another metric, ``val_loss`` is the trial's own, at its best epoch; it
+    is absent where the trial has none.
+
+    Parameters
+    ----------
+    metric : str
+        The study's.
+    best : sequence of TrialRecord
+        Best first.
+    """
+    found: dict[str, float | None] = {}
+    for i, trial in enumerate(best, start=1):
+        found[f"top_{i}_val_loss"] = trial.metrics.get("val_loss")
+        found[f"top_{i}_{metric}"] = trial.value
+    return {name: x for name, x in found.items() if x is not None and math.isfinite(x)}
 
 
 def _written(value: Any) -> Any:
@@ -73,10 +95,9 @@ def _make_base(config: dict[str, Any], params: Mapping[str, Any]) -> None:
     config.update(base=True, enqueue=[], search_space={})
 
 
-def _header(opened: OpenStudy, best: Sequence[TrialRecord]) -> list[str]:
-    record = opened.record
+def _header(name: str, record: StudyRecord, best: Sequence[TrialRecord]) -> list[str]:
     count = "The best configuration" if len(best) == 1 else f"The {len(best)} best configurations"
-    lines = [f"{count} of study {opened.name} by {record.metric} ({record.mode}):"]
+    lines = [f"{count} of study {name} by {record.metric} ({record.mode}):"]
     lines += [f"  trial {t.number}: {record.metric} = {t.value:.6g}" for t in best]
     place = str(record.config.get("study", {}).get("storage", ""))
     if has_masked(place):

@@ -1,0 +1,1 @@
+"""The ``dashboard`` command: optuna-dashboard on the studies, which it cannot change."""

@@ -1,0 +1,1 @@
+"""``registry``: which model is in use, and which is to replace it."""

@@ -1,0 +1,1 @@
+"""Predictors as MLflow models: packed, registered, and read back."""

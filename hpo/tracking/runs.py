@@ -1,0 +1,212 @@
+"""Find, create, write to and end MLflow's runs; every call may be repeated."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any, TypeVar
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.store.entities import PagedList
+
+from chemprop_hpo.hpo.tracking.metric_names import accepted_names
+
+__all__ = ["TAG", "Runs", "flat", "shown_param", "shown_tag"]
+
+TAG = "chemprop_hpo"
+"""Before the dot of every tag that is ours."""
+
+_log = logging.getLogger(__name__)
+
+# What MLflow accepts in one call, and in one value.
+_MAX_ENTRIES = 100
+_MAX_METRICS = 1000
+_MAX_PARAM_LENGTH = 6000
+_MAX_TAG_LENGTH = 5000
+_PAGE = 100  # runs with all that they hold: more would take a server seconds
+
+_T = TypeVar("_T")
+
+
+class Runs:
+    """The runs of one experiment.
+
+    Times are milliseconds since 1970, and come from the caller: what is delivered late still
+    carries the time at which it happened.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        A client of the tracking store.
+    experiment : str
+        Id of the experiment.
+    """
+
+    def __init__(self, client: MlflowClient, experiment: str) -> None:
+        self.client = client
+        self._experiment = experiment
+        self._original_names: dict[str, str] = {}
+        self.on_answer: Callable[[], None] = lambda: None
+        """Called whenever the store has answered."""
+
+    def find(self, condition: str) -> Run | None:
+        """Return the oldest run for which MLflow's filter holds."""
+        found = self._page(condition, 1, None)
+        return found[0] if found else None
+
+    def find_all(self, condition: str) -> list[Run]:
+        """Return every run for which MLflow's filter holds, the oldest first."""
+        found: list[Run] = []
+        token = None
+        while True:
+            page = self._page(condition, _PAGE, token)
+            found += page
+            if not (token := page.token):
+                return found
+
+    def get(self, run_id: str) -> Run:
+        """Return a run as it stands now."""
+        return self._answer(self.client.get_run(run_id))
+
+    def create(self, name: str, tags: Mapping[str, str], at: int) -> Run:
+        """Begin a run."""
+        run = self.client.create_run(self._experiment, at, dict(tags), run_name=name)
+        return self._answer(run)
+
+    def delete(self, run: Run) -> None:
+        """Delete a run that was made once too often."""
+        self.client.delete_run(run.info.run_id)
+        self.on_answer()
+
+    def set_running(self, run: Run) -> str:
+        """Let a run that was ended go on, and return its id."""
+        run_id = str(run.info.run_id)
+        if run.info.status != "RUNNING":
+            self.client.update_run(run_id, status="RUNNING")
+            self.on_answer()
+        return run_id
+
+    def end(self, run_id: str, status: str, at: int) -> None:
+        """End a run as ``FINISHED``, ``FAILED`` or ``KILLED``."""
+        self.client.set_terminated(run_id, status, end_time=at)
+        self.on_answer()
+
+    def set_params(self, run_id: str, params: Mapping[str, Any], known: Mapping[str, str]) -> int:
+        """Give a run parameters; those that it has keep their value. Return how many were new."""
+        shown = accepted_names(params)
+        new = [
+            Param(shown[name], shown_param(value))
+            for name, value in params.items()
+            if shown[name] not in known  # MLflow refuses to write a parameter anew
+        ]
+        for batch in _batches(iter(new), _MAX_ENTRIES):
+            self._answer(self.client.log_batch(run_id, params=batch, synchronous=True))
+        return len(new)
+
+    def set_tags(self, run_id: str, tags: Mapping[str, Any]) -> None:
+        """Give a run tags; None is left out."""
+        shown = accepted_names(tags)
+        entries = (
+            RunTag(shown[name], shown_tag(value))
+            for name, value in tags.items()
+            if value is not None
+        )
+        for batch in _batches(entries, _MAX_ENTRIES):
+            self._answer(self.client.log_batch(run_id, tags=batch, synchronous=True))
+
+    def log_metrics(
+        self, run_id: str, names_on: str, metrics: Mapping[str, float], step: int, at: int
+    ) -> None:
+        """Log metrics of a run at a step; the same at the same time count once.
+
+        Parameters
+        ----------
+        run_id : str
+        names_on : str
+            The run whose tags say what a name that MLflow refuses was called.
+        metrics : mapping of str to float
+            Those that are not finite are left out.
+        step : int
+        at : int
+            Milliseconds since 1970.
+        """
+        self.log_steps(run_id, names_on, {step: metrics}, at)
+
+    def log_steps(
+        self, run_id: str, names_on: str, steps: Mapping[int, Mapping[str, float]], at: int
+    ) -> None:
+        """Log metrics of several steps, as `log_metrics` does."""
+        given = [(name, step) for step, metrics in steps.items() for name in metrics]
+        finite = {pair: float(steps[pair[1]][pair[0]]) for pair in given}
+        finite = {pair: value for pair, value in finite.items() if math.isfinite(value)}
+        if dropped := {name for name, _ in set(given) - finite.keys()}:
+            _log.debug("not logged, since not finite: %s", ", ".join(sorted(dropped)))
+        shown = accepted_names(dict.fromkeys(name for name, _ in finite))
+        self._remember_names(names_on, shown)
+        entries = (Metric(shown[n], value, at, step) for (n, step), value in finite.items())
+        for batch in _batches(entries, _MAX_METRICS):
+            self._answer(self.client.log_batch(run_id, metrics=batch, synchronous=True))
+
+    def steps_of(self, run_id: str, name: str) -> set[int]:
+        """Return the steps at which a metric was logged."""
+        history = self._answer(self.client.get_metric_history(run_id, name))
+        return {metric.step for metric in history}
+
+    def _page(self, condition: str, size: int, token: str | None) -> PagedList[Run]:
+        order = ["attributes.start_time ASC"]  # equal starts follow the run's id
+        page = self.client.search_runs(
+            [self._experiment], condition, max_results=size, order_by=order, page_token=token
+        )
+        return self._answer(page)
+
+    def _answer(self, answer: _T) -> _T:
+        self.on_answer()
+        return answer
+
+    def _remember_names(self, run_id: str, shown: Mapping[str, str]) -> None:
+        new = {
+            accepted: name
+            for name, accepted in shown.items()
+            if accepted != name and accepted not in self._original_names
+        }
+        if new:
+            self.set_tags(run_id, {f"{TAG}.name.{k}": v for k, v in new.items()})
+            self._original_names |= new
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, with the keys joined by dots."""
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            leaves |= flat(value, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def shown_param(value: Any) -> str:
+    """Return a parameter's value as MLflow keeps it."""
+    return _cut(_text(value), _MAX_PARAM_LENGTH)
+
+
+def shown_tag(value: Any) -> str:
+    """Return a tag's value as MLflow keeps it."""
+    return _cut(_text(value), _MAX_TAG_LENGTH)
+
+
+def _batches(entries: Iterator[_T], size: int) -> Iterator[list[_T]]:
+    while batch := list(islice(entries, size)):
+        yield batch
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."
