@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.data import FoldTables, Table, read_fold
+from chemprop_hpo.hpo.chemistry.data import FoldTables, Table
 from chemprop_hpo.hpo.chemistry.data_files import file_fingerprints
 from chemprop_hpo.hpo.chemistry.folds import (
     FoldPlace,
@@ -46,6 +46,9 @@ class Request:
         Train although data files are not those of the study.
     retry_failed : bool
         Train models that failed before once more.
+    as_swept : bool
+        Train each configuration once, as the sweep did: on its fold, with its seed and schedule,
+        up to its best epoch. ``splits`` and ``folds`` are not looked at.
     """
 
     choice: Choice = field(default_factory=Choice)
@@ -54,6 +57,7 @@ class Request:
     output: Path | None = None
     accept_changed_data: bool = False
     retry_failed: bool = False
+    as_swept: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +93,18 @@ class EnsemblePlan:
         return {d.trial.number: d.rank for d in self.decisions if d.rank is not None}
 
 
-def plan_ensembles(study: Study, config: SweepConfig, request: Request) -> EnsemblePlan:
+def plan_ensembles(
+    study: Study, config: SweepConfig, request: Request, own: FoldTables
+) -> EnsemblePlan:
     """Choose the configurations and read all folds; nothing is stored.
+
+    Parameters
+    ----------
+    study : Study
+    config : SweepConfig
+    request : Request
+    own : FoldTables
+        The sweep's own fold, on which the configurations were compared.
 
     Raises
     ------
@@ -100,7 +114,6 @@ def plan_ensembles(study: Study, config: SweepConfig, request: Request) -> Ensem
         If the data are wrong, with a line for each problem.
     """
     _check_blind_file(config)
-    own = read_fold(config)
     decisions = choose(study, config, own, request.choice)
     places = _places(config, request)
     folds = read_folds(config, places) if places else {_own_key(config): own}
@@ -112,7 +125,7 @@ def plan_ensembles(study: Study, config: SweepConfig, request: Request) -> Ensem
     trials = [decision.trial for decision in decisions if decision.taken]
     return EnsemblePlan(
         decisions=decisions,
-        jobs=member_jobs(config, trials, folds),
+        jobs=member_jobs(config, trials, folds, as_swept=request.as_swept),
         folds=folds,
         rows=rows,
         test=test,
@@ -137,6 +150,8 @@ def _own_key(config: SweepConfig) -> tuple[int, int]:
 
 def _places(config: SweepConfig, request: Request) -> Sequence[FoldPlace]:
     """Return the folds to train on, or none for the sweep's own, as the sweep itself cut it."""
+    if request.as_swept:
+        return []
     wanted = config.transfer_learning
     splits = request.splits if request.splits is not None else wanted.ensemble_splits
     folds = request.folds if request.folds is not None else wanted.ensemble_folds

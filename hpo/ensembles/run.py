@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
+from chemprop_hpo.configs.errors import SweepFailedError
 from chemprop_hpo.configs.load import LoadedSweep
 from chemprop_hpo.configs.schema import SweepConfig
+from chemprop_hpo.hpo.chemistry.data import read_fold
 from chemprop_hpo.hpo.chemistry.molecule_set import featurise_folds
 from chemprop_hpo.hpo.ensembles.checking import check_data
 from chemprop_hpo.hpo.ensembles.combining.candidates import candidates
@@ -18,25 +22,29 @@ from chemprop_hpo.hpo.ensembles.combining.test_predictions import predict_test_r
 from chemprop_hpo.hpo.ensembles.configurations.selection import Decision
 from chemprop_hpo.hpo.ensembles.members.events import MemberObserver
 from chemprop_hpo.hpo.ensembles.members.jobs import features_of
-from chemprop_hpo.hpo.ensembles.members.training import train_members
+from chemprop_hpo.hpo.ensembles.members.training import GO_ON, train_members
 from chemprop_hpo.hpo.ensembles.plan import EnsemblePlan, Request, plan_ensembles
 from chemprop_hpo.hpo.ensembles.results.content import Findings, report_content
 from chemprop_hpo.hpo.ensembles.results.notes import earlier_looks, notes_on, warnings_on
-from chemprop_hpo.hpo.ensembles.results.output import check_output
+from chemprop_hpo.hpo.ensembles.results.output import check_output, writing_alone
 from chemprop_hpo.hpo.ensembles.results.predictor_writer import PredictorWriter
-from chemprop_hpo.hpo.ensembles.results.searched import read_search
 from chemprop_hpo.hpo.ensembles.results.writing import record_of_ensembles, write_all
+from chemprop_hpo.hpo.ensembles.tracked import tracked, tracked_record
 from chemprop_hpo.hpo.ensembles.trained import Trained, gather, training_molecules
 from chemprop_hpo.hpo.identity import study_folder
 from chemprop_hpo.hpo.report.content import ReportContent
-from chemprop_hpo.storage.database import open_database
+from chemprop_hpo.hpo.report.searched.reading import read_search
+from chemprop_hpo.storage.database import Database, open_database
 from chemprop_hpo.storage.ensembles import add_ensemble, list_ensembles
 from chemprop_hpo.storage.member_records import MemberRecord
+from chemprop_hpo.storage.outages import is_outage, patiently
 from chemprop_hpo.storage.studies import open_study
 
 __all__ = ["EnsembleResult", "make_ensembles"]
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,21 +91,23 @@ def make_ensembles(
 
     Raises
     ------
-    UsageError, DataError, ResourceError, StorageError, StudyMismatchError
+    UsageError, DataError, ResourceError, StorageError, StudyMismatchError, TrackingError
         Before anything is trained.
     SweepFailedError
         If no member of a configuration could be trained, or the cluster went away.
     """
     config = loaded.config
     with ExitStack() as stack:
-        check_data(loaded, accept_changed_data=request.accept_changed_data)
+        own = read_fold(config)
+        check_data(loaded, own, accept_changed_data=request.accept_changed_data)
         db = stack.enter_context(open_database(config.study.storage, create=False))
         study = open_study(db, config.study_name)
         home = study_folder(config, db)
         folder = (request.output or home / "ensembles").absolute()
         check_output(folder, config.study_name)
-        plan = plan_ensembles(study, config, request)
+        plan = plan_ensembles(study, config, request, own)
         _say(plan)
+        tracker = stack.enter_context(tracked(db, study, config, plan, folder))
         molecules = featurise_folds(plan.folds, config, *features_of(plan.jobs))
         records = train_members(
             db,
@@ -106,21 +116,27 @@ def make_ensembles(
             home,
             plan.jobs,
             molecules,
-            observers,
+            (*observers, *tracker.observers),
             retry_failed=request.retry_failed,
         )
         trained, held_out = gather(plan, home, molecules, records)
         training = training_molecules(plan, trained)
         findings = _find(config, plan, records, trained, held_out, training)
         if findings.test is not None:
-            looks = earlier_looks(list_ensembles(db, study), list(plan.ranks))
+            earlier = _waited_for(db, config, partial(list_ensembles, db, study))
+            looks = earlier_looks(earlier, list(plan.ranks))
             findings = replace(findings, warnings=(*findings.warnings, *looks))
         log.info("judging the ensembles and drawing the report")
-        content = report_content(config, db.masked_url, findings, read_search(study, config))
+        search = _waited_for(db, config, partial(read_search, study, config))
+        content = report_content(config, db.masked_url, findings, search)
         writer = PredictorWriter(config, plan.decisions, trained, training, plan.data)
-        # First, since whoever reads the report has seen the test figures.
-        add_ensemble(db, study, str(folder), record_of_ensembles(content))
-        write_all(folder, config, writer, findings, content)
+        with writing_alone(folder):
+            check_output(folder, config.study_name)
+            # First, since whoever reads the report has seen the test figures.
+            record = record_of_ensembles(content) | tracked_record(config, plan, findings, trained)
+            _waited_for(db, config, partial(add_ensemble, db, study, str(folder), record))
+            write_all(folder, config, writer, findings, content)
+            tracker.made()
     failed = [record for record in records if record.state != "complete"]
     return EnsembleResult(config.study_name, folder, plan.decisions, content, failed)
 
@@ -148,6 +164,16 @@ def _find(
         notes=(*plan.notes, *notes_on(config, found, test)),
         warnings=(*plan.warnings, *warnings_on(config, found, test)),
     )
+
+
+def _waited_for(db: Database, config: SweepConfig, step: Callable[[], _T]) -> _T:
+    """Ask the database, and wait for it: all models are trained."""
+    try:
+        return patiently(step, config.study.outage_limit_s)
+    except Exception as error:
+        if is_outage(error):
+            raise SweepFailedError(f"{db.masked_url} is away; {GO_ON}") from error
+        raise
 
 
 def _say(plan: EnsemblePlan) -> None:

@@ -16,7 +16,7 @@ from typing import Self, TextIO
 from chemprop_hpo.configs.errors import DataError
 from chemprop_hpo.hpo.chemistry.csv_files import CsvFile
 
-__all__ = ["MoleculeTable", "Row", "open_table"]
+__all__ = ["MoleculeTable", "Row", "open_table", "require_input"]
 
 MOST_LINES = 100
 """A quote that is not closed within as many lines is taken for a slip of its first line."""
@@ -110,17 +110,31 @@ def open_table(path: Path, smiles_col: str) -> Iterator[MoleculeTable]:
     DataError
         If there is no such file, it cannot be read, or lacks a header or the column.
     """
-    try:
-        file = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    with file:
+    with _opened(path) as file:
         header = _header(path, file)
         smiles_at = _position(path, header, smiles_col)
         records = _records(file, partial(_is_whole, len(header), smiles_at))
         yield MoleculeTable(path, header, file, records, smiles_at)
+
+
+def require_input(path: Path) -> None:
+    """Check that a file is there and can be read.
+
+    Raises
+    ------
+    DataError
+        If not.
+    """
+    _opened(path).close()
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 # ----------------------------------------------------------------------------- header

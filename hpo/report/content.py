@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from chemprop_hpo.configs.schema import Transform
 from chemprop_hpo.hpo.evaluation.bootstrap import Interval
-from chemprop_hpo.hpo.report.searched import Search
+from chemprop_hpo.hpo.report.searched.content import Search
 
 __all__ = [
     "Combination",

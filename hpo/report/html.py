@@ -17,7 +17,7 @@ from chemprop_hpo.hpo.report.drawing import Picture
 from chemprop_hpo.hpo.report.figure_tables import by_target, overview, target_table
 from chemprop_hpo.hpo.report.gains import Gains, gains
 from chemprop_hpo.hpo.report.plots import Pictures, draw_pictures
-from chemprop_hpo.hpo.report.search_tables import search_table
+from chemprop_hpo.hpo.report.searched.tables import search_table
 from chemprop_hpo.hpo.report.study_tables import (
     configurations_table,
     decisions_table,
@@ -81,7 +81,7 @@ def page(content: ReportContent, pictures: Pictures) -> str:
             weights=weights_table(content),
             decisions=decisions_table(content),
             configurations=configurations_table(content),
-            search=search_table(content),
+            search=search_table(content.search),
             members=members_table(content),
         )
     )

@@ -12,11 +12,10 @@ from chemprop_hpo.hpo.report.comparison import draw_comparison, draw_macro
 from chemprop_hpo.hpo.report.content import ReportContent
 from chemprop_hpo.hpo.report.drawing import Picture, house_style
 from chemprop_hpo.hpo.report.folds import draw_folds, draw_members
-from chemprop_hpo.hpo.report.importance_bars import draw_importances
 from chemprop_hpo.hpo.report.learning_curves import draw_learning_curves
 from chemprop_hpo.hpo.report.parity import draw_parity
 from chemprop_hpo.hpo.report.residuals import draw_residuals
-from chemprop_hpo.hpo.report.search_panels import draw_search
+from chemprop_hpo.hpo.report.searched.pictures import draw_searched
 
 __all__ = ["COMPARED", "Pictures", "draw_pictures"]
 
@@ -55,10 +54,7 @@ def draw_pictures(content: ReportContent) -> Pictures:
             ),
             calibration=_there(draw_coverage(content, "coverage.png")),
             by_target=tuple(_of_target(content, i) for i in range(len(content.targets))),
-            search=_there(
-                draw_importances(content, "importances.png"),
-                draw_search(content, "search.png"),
-            ),
+            search=draw_searched(content.search),
         )
 
 

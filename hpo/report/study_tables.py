@@ -10,7 +10,12 @@ from chemprop_hpo.hpo.report.tables import Cell, Group, Row, Table, plain_rows
 
 __all__ = ["configurations_table", "decisions_table", "members_table", "weights_table"]
 
-ENDINGS = {"max_t": "all epochs trained", "nan": "loss not a number", "oom": "out of memory"}
+ENDINGS = {
+    "max_t": "all epochs trained",
+    "last_epoch": "at the best epoch",
+    "nan": "loss not a number",
+    "oom": "out of memory",
+}
 """How members end, where the name of the reason does not say it."""
 
 MOST_PASSED_OVER = 30

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from chemprop_hpo.configs.errors import UsageError
 from chemprop_hpo.configs.parameters import Parameter
 from chemprop_hpo.hpo.ensembles.configurations.distance import distance
+from chemprop_hpo.hpo.evaluation.bounds import at_least, at_most, least_fit
 from chemprop_hpo.storage.trials import TrialRecord
 
 __all__ = ["RULES", "Decision", "Limits", "Rule", "select_trials"]
@@ -63,8 +64,9 @@ def select_trials(
     """Take ``k`` trials with different hyperparameters.
 
     ``best`` takes the best values. ``stable`` takes the lowest validation RMSE (of several
-    targets: NRMSE) among trials whose generalisation gap and validation R2 are within
-    ``limits``. ``diverse`` takes the best values that are far enough from each other.
+    targets: NRMSE; of a classification, the best values) among trials whose generalisation gap
+    and validation R2 (ROC-AUC) are within ``limits``. ``diverse`` takes the best values that are
+    far enough from each other.
 
     Parameters
     ----------
@@ -110,18 +112,12 @@ def _best(ranked: Sequence[TrialRecord]) -> Verdicts:
 
 
 def _stable(ranked: Sequence[TrialRecord], limits: Limits) -> Verdicts:
-    judged = [trial for trial in ranked if _error(trial) is not None]
-    if not judged:
-        raise UsageError(
-            "--select stable needs trials with a validation RMSE, so a regression; "
-            "choose --select best or diverse"
-        )
-    best_r2 = max((r2 for t in judged if (r2 := t.metrics.get("val_r2")) is not None), default=0.0)
-    least_r2 = best_r2 - limits.r2_tolerance * abs(best_r2)
-    by_error = sorted(judged, key=lambda t: (_error(t), t.number))
-    for trial, twin in _with_twins(by_error):
-        passed_over = _repeats(twin) or _unstable(trial, limits.gap, least_r2)
-        yield trial, passed_over, _figures(trial)
+    judged, fit = _judged(ranked)
+    best_fit = max((t.metrics[fit] for t in judged if fit in t.metrics), default=0.0)
+    least = least_fit(best_fit, limits.r2_tolerance)
+    for trial, twin in _with_twins(judged):
+        passed_over = _repeats(twin) or _unstable(trial, limits.gap, fit, least)
+        yield trial, passed_over, _figures(trial, fit)
 
 
 def _diverse(
@@ -160,33 +156,52 @@ def _error(trial: TrialRecord) -> float | None:
     return trial.metrics.get("val_rmse") if several is None else several
 
 
-def _unstable(trial: TrialRecord, most_gap: float, least_r2: float) -> str | None:
-    gap, r2 = trial.metrics.get("generalisation_gap"), trial.metrics.get("val_r2")
-    if gap is None or r2 is None:
-        return "its generalisation gap or R2 is not known"
-    if gap > most_gap:
+def _judged(ranked: Sequence[TrialRecord]) -> tuple[list[TrialRecord], str]:
+    """Return the trials in the order in which they are stable, and what tells how well each fits.
+
+    A classification has no error, and is judged by its values and its ROC-AUC.
+    """
+    with_error = [trial for trial in ranked if _error(trial) is not None]
+    if with_error:
+        return sorted(with_error, key=lambda t: (_error(t), t.number)), "val_r2"
+    with_area = [trial for trial in ranked if "val_roc_auc" in trial.metrics]
+    if with_area:
+        return with_area, "val_roc_auc"
+    raise UsageError(
+        "--select stable needs trials with a validation RMSE or ROC-AUC; "
+        "choose --select best or diverse"
+    )
+
+
+def _unstable(trial: TrialRecord, most_gap: float, fit: str, least: float) -> str | None:
+    gap, found = trial.metrics.get("generalisation_gap"), trial.metrics.get(fit)
+    if gap is None or found is None:
+        return f"its generalisation gap or {fit} is not known"
+    if not at_most(gap, most_gap):
         return f"generalisation gap {gap:.3g}, more than {most_gap:.3g}"
-    if r2 < least_r2:
-        return f"val_r2 {r2:.3g}, less than {least_r2:.3g}"
+    if not at_least(found, least):
+        return f"{fit} {found:.3g}, less than {least:.3g}"
     return None
 
 
-def _figures(trial: TrialRecord) -> str:
-    gap, r2 = trial.metrics.get("generalisation_gap", 0.0), trial.metrics.get("val_r2", 0.0)
-    return f"validation error {_error(trial):.4g}, gap {gap:.3g}, val_r2 {r2:.3g}"
+def _figures(trial: TrialRecord, fit: str) -> str:
+    error = _error(trial)
+    first = f"value {trial.value:.4g}" if error is None else f"validation error {error:.4g}"
+    gap, found = trial.metrics.get("generalisation_gap", 0.0), trial.metrics.get(fit, 0.0)
+    return f"{first}, gap {gap:.3g}, {fit} {found:.3g}"
 
 
 def _too_few(found: int, k: int, rule: Rule, decisions: Sequence[Decision]) -> str:
+    fewer = "ask for fewer with --top-k, or " if k > 1 else ""
     advice = {
-        "best": "ask for fewer with --top-k, or let the sweep go on",
-        "stable": "ask for fewer with --top-k, or raise promotion.max_generalisation_gap or "
-        "promotion.val_r2_tolerance",
-        "diverse": "ask for fewer with --top-k, or lower --min-distance",
+        "best": "let the sweep go on",
+        "stable": "raise promotion.max_generalisation_gap or promotion.val_r2_tolerance",
+        "diverse": "lower --min-distance",
     }[rule]
     passed = [f"trial {d.trial.number}: {d.reason}" for d in decisions if not d.taken]
     why = f" ({'; '.join(passed[:5])})" if passed else ""
     trials = "trial" if found == 1 else "trials"
     return (
         f"{found} complete {trials} with different hyperparameters can be taken by "
-        f"--select {rule}, fewer than the {k} asked for{why}; {advice}"
+        f"--select {rule}, fewer than the {k} asked for{why}; {fewer}{advice}"
     )

@@ -34,7 +34,7 @@ __all__ = ["MemberBook", "MemberFlight"]
 
 log = logging.getLogger(__name__)
 
-COMPLETE_REASONS = frozenset({"max_t", "early_stopping"})
+COMPLETE_REASONS = frozenset({"max_t", "early_stopping", "last_epoch"})
 
 
 @dataclass

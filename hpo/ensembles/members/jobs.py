@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from chemprop_hpo.configs.schema import AtomFeatures, MoleculeFeature, SweepConfig
 from chemprop_hpo.hpo.chemistry.data import FoldTables
 from chemprop_hpo.hpo.chemistry.training import TrainingSpec
+from chemprop_hpo.hpo.ensembles.members.origin import present_origin
 from chemprop_hpo.storage.members import MemberKey, NewMember
 from chemprop_hpo.storage.trials import TrialRecord
 
@@ -49,6 +50,8 @@ def member_jobs(
     config: SweepConfig,
     trials: Sequence[TrialRecord],
     folds: Mapping[tuple[int, int], FoldTables],
+    *,
+    as_swept: bool = False,
 ) -> list[MemberJob]:
     """Return the members of all trials, trial by trial in the order given, fold by fold.
 
@@ -61,10 +64,14 @@ def member_jobs(
         The study's; each trial's hyperparameters take the place of its own.
     trials : sequence of TrialRecord
     folds : mapping of (split, fold) to FoldTables
+    as_swept : bool
+        Train each as its trial was: with the same seed and schedule, up to its best epoch. On
+        the same fold of a CPU that gives the trial's own best weights again. On other code, by
+        its git commit, it is another member, and trained anew.
     """
     data = {place: _data_fingerprint(tables) for place, tables in folds.items()}
     return [
-        _job(config, trial, split, fold, digest)
+        _job(config, trial, split, fold, digest, as_swept)
         for trial in trials
         for (split, fold), digest in data.items()
     ]
@@ -88,19 +95,35 @@ def features_of(
 # ----------------------------------------------------------------------------- steps
 
 
-def _job(config: SweepConfig, trial: TrialRecord, split: int, fold: int, data: str) -> MemberJob:
-    spec = _spec(config, trial, member_seed(config.seed, trial.number, split, fold))
+def _job(
+    config: SweepConfig, trial: TrialRecord, split: int, fold: int, data: str, as_swept: bool
+) -> MemberJob:
+    if as_swept:
+        spec = _spec_of_trial(config, trial)
+    else:
+        spec = _spec(config, trial, member_seed(config.seed, trial.number, split, fold))
     key = MemberKey(trial.number, split, fold, _cut(spec, config, data))
     place = f"split_{split}_fold_{fold}-{key.cut[:8]}"
     return MemberJob(key, f"members/trial_{trial.number:05d}/{place}", spec)
 
 
 def _spec(config: SweepConfig, trial: TrialRecord, seed: int) -> TrainingSpec:
+    spec = _as_configured(config, trial, seed)
+    patience = spec.optimization.patience or max(LEAST_PATIENCE, spec.max_epochs // 4)
+    patient = spec.optimization.model_copy(update={"patience": patience})
+    return replace(spec, optimization=patient)
+
+
+def _spec_of_trial(config: SweepConfig, trial: TrialRecord) -> TrainingSpec:
+    seed = config.seed + trial.number if trial.seed is None else trial.seed
+    return replace(_as_configured(config, trial, seed), last_epoch=trial.best_epoch)
+
+
+def _as_configured(config: SweepConfig, trial: TrialRecord, seed: int) -> TrainingSpec:
     own = config.with_params(dict(trial.params))
-    patience = own.optimization.patience or max(LEAST_PATIENCE, own.max_epochs // 4)
     return TrainingSpec(
         model=own.model,
-        optimization=own.optimization.model_copy(update={"patience": patience}),
+        optimization=own.optimization,
         max_epochs=own.max_epochs,
         seed=seed,
         metric=own.metric,
@@ -131,4 +154,7 @@ def _cut(spec: TrainingSpec, config: SweepConfig, data: str) -> str:
         ),
         "training": [spec.max_epochs, spec.seed, spec.metric, spec.mode, spec.yardstick],
     }
+    if spec.last_epoch is not None:
+        origin = present_origin()
+        settings["as_swept"] = [spec.last_epoch, origin.commit, origin.dirty]
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from chemprop_hpo.configs.errors import UsageError
+from chemprop_hpo.configs.errors import SweepFailedError, UsageError
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.molecule_set import MoleculeSet
 from chemprop_hpo.hpo.chemistry.training import train
@@ -19,10 +18,16 @@ from chemprop_hpo.hpo.ensembles.members.assignment import (
 from chemprop_hpo.hpo.ensembles.members.crew import Crew
 from chemprop_hpo.hpo.ensembles.members.events import MemberAudience, MemberObserver
 from chemprop_hpo.hpo.ensembles.members.jobs import MemberJob
+from chemprop_hpo.hpo.ensembles.members.origin import note_origin, present_origin
 from chemprop_hpo.hpo.ensembles.members.pool import Pool
 from chemprop_hpo.hpo.trial.capacity import place
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
-from chemprop_hpo.hpo.trial.cluster import connected, nodes, require_shared_folder
+from chemprop_hpo.hpo.trial.cluster import (
+    connected,
+    nodes,
+    require_shared_folder,
+    warn_where_disk_is_memory,
+)
 from chemprop_hpo.hpo.trial.interrupts import Interrupts
 from chemprop_hpo.hpo.trial.training_thread import Train
 from chemprop_hpo.storage.database import Database
@@ -32,7 +37,7 @@ from chemprop_hpo.storage.members import (
     read_members,
     restart_member,
 )
-from chemprop_hpo.storage.outages import is_outage, unless_away
+from chemprop_hpo.storage.outages import patiently, unless_away
 from chemprop_hpo.storage.ownership import Driver
 from chemprop_hpo.storage.pulse import Pulse
 from chemprop_hpo.storage.studies import Study
@@ -102,18 +107,24 @@ def train_members(
     DiskFullError
         If there is no room left for checkpoints or for the database.
     SweepFailedError
-        If Ray or the database went away; what was finished is kept.
+        If Ray or the database went away, or another driver's models are not in the folder;
+        what was finished is kept.
     """
     records = _known(db, study, folder, jobs, retry_failed)
     if all(record.state in ENDED for record in records):
         _tidy(folder, records)
         return records
-    folder.mkdir(parents=True, exist_ok=True)
+    _note_origins(folder, records)
     work = Assignment(db, study, config, folder, jobs, how_to_go_on)
     with connected(config.ray.address), Interrupts(how_to_go_on, what="training") as interrupts:
         try:
             _train(work, molecules, MemberAudience(observers), interrupts, train)
-            records = _patiently(work, interrupts)
+            # All are trained, so a database that is away is waited for.
+            records = patiently(
+                work.read,
+                config.study.outage_limit_s,
+                is_enough=lambda: interrupts.received is not None,
+            )
             if interrupts.received is not None:
                 raise TrainingInterruptedError(interrupts.received, how_to_go_on)
         except Exception as error:
@@ -121,8 +132,28 @@ def train_members(
             if interrupts.received is not None:
                 failure.exit_code = 128 + interrupts.received
             raise failure from (None if failure is not error else error.__cause__)
+    _require_here(folder, records)
     _tidy(folder, records)
     return records
+
+
+def _note_origins(folder: Path, records: Sequence[MemberRecord]) -> None:
+    origin = present_origin()
+    for record in records:
+        if record.state not in ENDED:
+            note_origin(folder / record.folder, origin)
+
+
+def _require_here(folder: Path, records: Sequence[MemberRecord]) -> None:
+    """Refuse to go on without models that a driver on another machine trained into its own disk."""
+    complete = [record for record in records if record.state == "complete"]
+    if missing := [record for record in complete if not _best_of(folder, record).exists()]:
+        raise SweepFailedError(
+            f"{folder}: {len(missing)} of {len(complete)} models are not there, the first "
+            f"{_best_of(folder, missing[0]).relative_to(folder)}; where another machine trained "
+            "them, let both see one folder (study.folder=PATH) or copy them from there; "
+            f"{GO_ON}"
+        )
 
 
 def _known(
@@ -171,6 +202,7 @@ def _train(
     train: Train,
 ) -> None:
     require_shared_folder(work.folder)
+    warn_where_disk_is_memory(molecules.nbytes)
     placement = place(work.config.resources, nodes())
     for line in placement.lines:
         log.info(line)
@@ -183,16 +215,3 @@ def _train(
     finally:
         with unless_away():
             driver.leave()
-
-
-def _patiently(work: Assignment, interrupts: Interrupts) -> list[MemberRecord]:
-    """Read the members; all are trained, so a database that is away is waited for."""
-    deadline = time.monotonic() + work.config.study.outage_limit_s
-    while True:
-        try:
-            return work.read()
-        except Exception as error:
-            is_late = time.monotonic() > deadline or interrupts.received is not None
-            if is_late or not is_outage(error):
-                raise
-            time.sleep(1.0)

@@ -18,7 +18,7 @@ from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold
 from chemprop_hpo.hpo.ensembles.combining.test_predictions import PredictedTestRows
 from chemprop_hpo.hpo.ensembles.configurations.selection import Decision
 from chemprop_hpo.hpo.report import content as report
-from chemprop_hpo.hpo.report.searched import Search
+from chemprop_hpo.hpo.report.searched.content import Search
 from chemprop_hpo.hpo.tracking.manifest import package_versions
 from chemprop_hpo.storage.member_records import MemberRecord
 

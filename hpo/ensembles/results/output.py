@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
+import os
 import re
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from chemprop_hpo.configs.errors import ChempropHpoError, UsageError
@@ -24,14 +28,17 @@ __all__ = [
     "remove_other_ranks",
     "remove_other_tables",
     "remove_plots",
+    "writing_alone",
 ]
+
+log = logging.getLogger(__name__)
 
 COMBINED_FOLDER = "combined"
 OUT_OF_FOLD, FIGURES = "out_of_fold.csv", "figures.csv"
 TEST, BLIND = "test_predictions.csv", "blind_predictions.csv"
 TABLES = (OUT_OF_FOLD, TEST, BLIND, FIGURES)
 _HALF_WRITTEN = re.compile(r"\.(rank_\d+|combined)\.[0-9a-f]+\.(tmp|old)")
-_OURS = re.compile(r"rank_\d+|combined|plots|report\.html|\..*\.(tmp|old)")
+_OURS = re.compile(r"rank_\d+|combined|plots|report\.html|records\.json|\..*\.(tmp|old)")
 
 
 def rank_folder(rank: int) -> str:
@@ -62,6 +69,32 @@ def check_output(folder: Path, study: str) -> None:
         _check_predictor(manifest.parent, study)
 
 
+@contextmanager
+def writing_alone(folder: Path) -> Iterator[None]:
+    """Hold the right to write to a folder; whoever comes second waits.
+
+    The lock is a file beside the folder, and goes with the process that held it.
+
+    Raises
+    ------
+    UsageError
+        If nothing can be written beside the folder.
+    """
+    path = folder.with_name(f".{folder.name}.lock")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be written ({error.strerror}); give -o another folder"
+        ) from None
+    try:
+        _lock(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
 def remove_other_ranks(folder: Path, ranks: int) -> None:
     """Remove predictors of ranks that this command did not write, and what a kill left half."""
     kept = {rank_folder(rank) for rank in range(1, ranks + 1)}
@@ -83,6 +116,16 @@ def remove_plots(folder: Path) -> None:
     """Remove the pictures of an earlier command, which may be of other targets."""
     for path in (folder / PLOTS).glob("*.png"):
         path.unlink()
+
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        log.info("another command writes to %s; waiting for it", folder)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:  # a network folder without locks
+        log.warning("%s: cannot be locked (%s); let no other command write to it", folder, error)
 
 
 def _check_predictor(folder: Path, study: str) -> None:

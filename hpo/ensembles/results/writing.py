@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.ensembles.combining.candidates import SINGLE_BEST
+from chemprop_hpo.hpo.ensembles.combining.candidates import SINGLE_BEST, Candidate
 from chemprop_hpo.hpo.ensembles.results.content import Findings
 from chemprop_hpo.hpo.ensembles.results.output import (
     BLIND,
@@ -21,6 +21,7 @@ from chemprop_hpo.hpo.ensembles.results.output import (
     remove_plots,
 )
 from chemprop_hpo.hpo.ensembles.results.predictor_writer import PredictorWriter
+from chemprop_hpo.hpo.ensembles.results.records import predictor_record, write_records
 from chemprop_hpo.hpo.ensembles.results.tables import (
     figures_table,
     out_of_fold_table,
@@ -60,6 +61,7 @@ def write_all(
     kept = _write_tables(folder, config, findings)
     write_csv(figures_table(content), folder / FIGURES)
     remove_other_tables(folder, {FIGURES, *kept})  # the blind file's is written last
+    _write_records(folder, config, writer, findings)
     remove_plots(folder)
     write_report(content, folder)
     if config.data.blind_file is not None:
@@ -71,11 +73,29 @@ def _write_predictors(
     folder: Path, config: SweepConfig, writer: PredictorWriter, findings: Findings
 ) -> None:
     scored = _test_scored(config, findings)
+    predictors = _by_folder(findings)
+    for name, one in predictors.items():
+        writer.write(folder / name, one, scored)
+    remove_other_ranks(folder, len(predictors) - 1)
+
+
+def _write_records(
+    folder: Path, config: SweepConfig, writer: PredictorWriter, findings: Findings
+) -> None:
+    write_records(
+        folder,
+        {
+            name: predictor_record(config, findings, one, writer.data, writer.trained)
+            for name, one in _by_folder(findings).items()
+        },
+    )
+
+
+def _by_folder(findings: Findings) -> dict[str, Candidate]:
+    """Return what becomes a predictor, by the name of its folder; the combination comes last."""
     *ranks, combination = [one for one in findings.candidates if one.name != SINGLE_BEST]
-    for rank, one in enumerate(ranks, start=1):
-        writer.write(folder / rank_folder(rank), one, scored)
-    writer.write(folder / COMBINED_FOLDER, combination, scored)
-    remove_other_ranks(folder, len(ranks))
+    folders = {rank_folder(rank): one for rank, one in enumerate(ranks, start=1)}
+    return folders | {COMBINED_FOLDER: combination}
 
 
 def _write_tables(folder: Path, config: SweepConfig, findings: Findings) -> list[str]:

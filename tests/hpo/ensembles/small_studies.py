@@ -16,8 +16,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from rdkit import Chem
 
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
+from chemprop_hpo.hpo.chemistry.data import read_fold
 from chemprop_hpo.hpo.chemistry.training import train
 from chemprop_hpo.hpo.ensembles.members.jobs import MemberJob
+from chemprop_hpo.hpo.ensembles.members.origin import note_origin, present_origin
 from chemprop_hpo.hpo.identity import manifest_of, record_of
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
 from chemprop_hpo.storage.database import Database, open_database
@@ -118,7 +120,7 @@ def stored_study(
     """Make a sweep whose study is in a database, with a complete trial for each value."""
     loaded = small_sweep(folder, **more)
     config = loaded.config
-    record = record_of(loaded, manifest_of(config), config.study_folder)
+    record = record_of(loaded, manifest_of(config, read_fold(config)), config.study_folder)
     with open_database(config.study.storage) as db:
         study, _ = open_or_create_study(db, config.study_name, record)
         study.add_trials([trial(n, value) for n, value in enumerate(values)])
@@ -133,7 +135,13 @@ def trial(number: int, value: float) -> FrozenTrial:
         distributions={"max_lr": RATES},
         value=None if math.isnan(value) else value,
         state=TrialState.FAIL if math.isnan(value) else TrialState.COMPLETE,
-        user_attrs={"metrics": metrics, "epochs": 3, "seed": 7, "stop_reason": "max_t"},
+        user_attrs={
+            "metrics": metrics,
+            "epochs": 3,
+            "best_epoch": 3,
+            "seed": 7,
+            "stop_reason": "max_t",
+        },
     )
 
 
@@ -187,7 +195,7 @@ class TrainedHere:
             )
             return
         best = TrialFolder(folder / job.folder).best_model
-        best.parent.mkdir(parents=True, exist_ok=True)
+        note_origin(best.parent, present_origin())
 
         def on_epoch(report: Any, training: Any) -> bool:
             training.save_best(best)

@@ -20,7 +20,8 @@ THREE_SPLITS = {"method": "random", "test_fraction": 0.2, "n_folds": 2, "n_split
 
 def planned(loaded: LoadedSweep, k: int = 2, **wanted: Any) -> EnsemblePlan:
     study = study_of(loaded, [0.3, 0.2, 0.4])
-    return plan_ensembles(study, loaded.config, Request(Choice(k), **wanted))
+    own = read_fold(loaded.config)
+    return plan_ensembles(study, loaded.config, Request(Choice(k), **wanted), own)
 
 
 def members(plan: EnsemblePlan) -> list[tuple[int, int, int]]:

@@ -6,7 +6,8 @@ import gzip
 import json
 import math
 import shutil
-from collections.abc import Collection, Iterator
+import sqlite3
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from chemprop_hpo.configs.errors import StudyMismatchError, SweepFailedError, UsageError
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
+from chemprop_hpo.hpo.chemistry import splits
 from chemprop_hpo.hpo.chemistry.folds import fold_list, read_folds
 from chemprop_hpo.hpo.ensembles import run
 from chemprop_hpo.hpo.ensembles.combining import judging
@@ -25,6 +28,7 @@ from chemprop_hpo.hpo.ensembles.plan import Request
 from chemprop_hpo.hpo.ensembles.results import writing
 from chemprop_hpo.hpo.ensembles.run import EnsembleResult, make_ensembles
 from chemprop_hpo.hpo.predictor import load_ensemble
+from chemprop_hpo.storage import outages
 from chemprop_hpo.storage.database import open_database
 from chemprop_hpo.storage.ensembles import EnsembleRecord, list_ensembles
 from chemprop_hpo.storage.studies import open_study
@@ -119,6 +123,7 @@ def test_the_folder_holds_predictors_tables_and_a_report(made: Made) -> None:
         "plots",
         "rank_1",
         "rank_2",
+        "records.json",
         "report.html",
         "test_predictions.csv",
     ]
@@ -356,6 +361,49 @@ def test_a_data_file_that_was_changed_is_refused_unless_accepted(tmp_path: Path)
         make(loaded, k=1)
     accepted = make(loaded, k=1, accept_changed_data=True)
     assert accepted.manifest("combined")["data"]["file"]["rows"] == 50
+
+
+def test_a_file_that_is_cut_otherwise_here_is_refused_since_test_rows_were_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = stored_study(tmp_path, [0.3])
+    cut = splits.equal_molecules
+    # As another RDKit would: groups in another order are shuffled into other parts.
+    monkeypatch.setattr(splits, "equal_molecules", lambda canonical: cut(canonical)[::-1].copy())
+    with pytest.raises(StudyMismatchError, match=r"its test and train and validation rows are"):
+        make(loaded, k=1)
+
+
+def test_a_database_that_is_away_after_the_training_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def away_once(step: Callable[..., Any]) -> Callable[..., Any]:
+        def asking(*args: Any) -> Any:
+            asked.append(step.__name__)
+            if asked.count(step.__name__) == 1:
+                locked = sqlite_error("locked", sqlite3.SQLITE_BUSY)
+                raise OperationalError("SELECT", {}, locked) from locked
+            return step(*args)
+
+        return asking
+
+    for step in (run.list_ensembles, run.read_search, run.add_ensemble):
+        monkeypatch.setattr(run, step.__name__, away_once(step))
+    monkeypatch.setattr(outages, "_TRY_EVERY_S", 0.0)
+    made = make(stored_study(tmp_path, [0.3]), k=1)
+    assert asked == [name for step in STEPS for name in (step, step)]
+    assert len(made.remembered()) == 1
+
+
+STEPS = ("list_ensembles", "read_search", "add_ensemble")
+
+
+def sqlite_error(text: str, code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError(text)
+    error.sqlite_errorcode = code
+    return error
 
 
 def test_a_test_file_may_not_go_since_its_place_would_be_taken_by_trained_rows(

@@ -10,7 +10,7 @@ from chemprop_hpo.hpo.report.content import Member, Target
 from chemprop_hpo.hpo.report.html import page, write_report
 from chemprop_hpo.hpo.report.plots import Pictures
 from tests.hpo.report.made_content import NINE, interval, made_content, without_test
-from tests.hpo.report.made_search import made_search
+from tests.hpo.report.searched.made_search import made_search
 
 VOID = {"meta", "img", "br"}
 

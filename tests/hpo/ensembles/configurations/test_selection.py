@@ -94,7 +94,7 @@ def test_stable_says_what_each_trial_lacks() -> None:
     assert told(select(trials, 1, "stable")) == [
         (0, None, "generalisation gap 0.4, more than 0.3"),
         (1, None, "val_r2 0.8, less than 0.855"),
-        (3, None, "its generalisation gap or R2 is not known"),
+        (3, None, "its generalisation gap or val_r2 is not known"),
         (2, 1, "validation error 0.7, gap 0.2, val_r2 0.88"),
     ]
 
@@ -119,9 +119,31 @@ def test_of_several_targets_the_scaled_error_decides() -> None:
     assert [d.trial.number for d in select(trials, 2, "stable")] == [1, 0]
 
 
-def test_stable_of_a_classification_says_what_to_take_instead() -> None:
-    with pytest.raises(UsageError, match="so a regression; choose --select best or diverse"):
-        select([trial(0, 0.3, val_roc_auc=0.9)], 1, "stable")
+def test_of_a_classification_stable_takes_the_best_values_within_gap_and_roc_auc() -> None:
+    trials = [
+        trial(0, 0.3, generalisation_gap=0.4, val_roc_auc=0.9),
+        trial(1, 0.4, generalisation_gap=0.1, val_roc_auc=0.8),
+        trial(2, 0.5, val_roc_auc=0.9),
+        trial(3, 0.6, generalisation_gap=0.2, val_roc_auc=0.86),
+    ]
+    assert told(select(trials, 1, "stable")) == [
+        (0, None, "generalisation gap 0.4, more than 0.3"),
+        (1, None, "val_roc_auc 0.8, less than 0.855"),
+        (2, None, "its generalisation gap or val_roc_auc is not known"),
+        (3, 1, "value 0.6, gap 0.2, val_roc_auc 0.86"),
+    ]
+
+
+def test_stable_without_any_figure_says_what_to_take_instead() -> None:
+    with pytest.raises(UsageError, match="or ROC-AUC; choose --select best or diverse"):
+        select([trial(0, 0.3)], 1, "stable")
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_fewer_are_advised_only_where_more_than_one_are_asked_for(k: int) -> None:
+    with pytest.raises(UsageError) as caught:
+        select([stable(0, 0.5, 0.9, 0.8)], k, "stable")
+    assert ("--top-k" in str(caught.value)) == (k > 1)
 
 
 def test_too_few_stable_trials_names_the_settings_and_five_reasons() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,20 @@ def test_a_seed_depends_on_the_study_and_the_members_place() -> None:
     places = [(0, 7, 1, 0), (0, 7, 0, 0), (0, 8, 0, 1), (1, 7, 0, 1), (-1, 7, 0, 1)]
     assert len({seed, *(member_seed(*place) for place in places)}) == 6
     assert 0 <= member_seed(-1, 7, 0, 1) < 2**32
+
+
+def test_a_configuration_can_be_trained_as_its_trial_was(config: SweepConfig, folds: Folds) -> None:
+    swept = replace(trial(7, {"depth": 4}), seed=123, best_epoch=31)
+    (job, _) = member_jobs(config, [swept], folds, as_swept=True)
+    (other, _) = jobs_of(config, folds)
+    assert (job.spec.seed, job.spec.last_epoch, job.spec.max_epochs) == (123, 31, 100)
+    assert job.spec.optimization.patience is None
+    assert other.spec.last_epoch is None
+    later = replace(swept, best_epoch=32)
+    cuts = {
+        one.key.cut for one in (job, other, *member_jobs(config, [later], folds, as_swept=True))
+    }
+    assert len(cuts) == 4
 
 
 @pytest.mark.parametrize(

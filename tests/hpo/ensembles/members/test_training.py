@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from chemprop_hpo.configs.errors import UsageError
+from chemprop_hpo.configs.errors import SweepFailedError, UsageError
 from chemprop_hpo.hpo.chemistry.features import featurise_fold
 from chemprop_hpo.hpo.chemistry.folds import fold_list, read_folds
 from chemprop_hpo.hpo.chemistry.training import train
@@ -113,7 +114,8 @@ def test_complete_members_keep_their_best_weights_and_nothing_else(trained: Trai
     home = trained.members.config.study_folder
     for record in trained.records:
         if record.state == "complete":
-            assert [p.name for p in (home / record.folder).iterdir()] == ["best.pt"]
+            names = {path.name for path in (home / record.folder).iterdir()}
+            assert names == {"best.pt", "origin.json"}
 
 
 def test_observers_are_told_of_each_member_and_of_all(trained: Trained) -> None:
@@ -159,6 +161,27 @@ def test_where_all_weights_are_gone_nothing_is_forgotten(trained: Trained) -> No
     finally:
         home.with_name("away").rename(home)
     assert trained.again() == before
+
+
+def test_models_that_another_machine_keeps_for_itself_are_missed(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both trained into folders of one name, on disks of their own."""
+    lost, other = trained.of(scripted.EARLY)
+    home = trained.members.config.study_folder
+    before = (home / other.folder / "best.pt").read_bytes()
+    (home / lost.folder / "best.pt").unlink()  # so that there is something to train
+
+    def and_one_vanishes(*_: Any) -> None:
+        real_train(*_)
+        (home / other.folder / "best.pt").unlink()
+
+    real_train = training._train
+    monkeypatch.setattr(training, "_train", and_one_vanishes)
+    text = rf"1 of 6 models are not there, the first {other.folder}/best.pt; .*study.folder=PATH"
+    with pytest.raises(SweepFailedError, match=text):
+        trained.again()
+    (home / other.folder / "best.pt").write_bytes(before)
 
 
 def epochs(folder: Path) -> list[tuple[int, int]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from chemprop_hpo.hpo.ensembles.results.output import (
     remove_other_ranks,
     remove_other_tables,
     remove_plots,
+    writing_alone,
 )
 from chemprop_hpo.hpo.predictor.manifest import Manifest, Target, manifest_text
 
@@ -149,3 +152,29 @@ def test_what_a_kill_left_behind_is_removed(tmp_path: Path) -> None:
     check_output(tmp_path, "esol")
     remove_other_ranks(tmp_path, 2)
     assert [p.name for p in tmp_path.glob(".*")] == [".mine.tmp"]
+
+
+def test_two_commands_write_to_a_folder_one_after_the_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with writing_alone(tmp_path / "out"):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with caplog.at_level("INFO"), writing_alone(tmp_path / "out"):
+        thread.start()
+        while "another command writes to" not in caplog.text and thread.is_alive():
+            time.sleep(0.01)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    text = r"file/\.out\.lock: cannot be written .*give -o another"
+    with pytest.raises(UsageError, match=text), writing_alone(tmp_path / "file" / "out"):
+        pass

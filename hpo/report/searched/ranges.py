@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from chemprop_hpo.configs.section import Value
-from chemprop_hpo.hpo.report.searched import Search, SearchedParameter
+from chemprop_hpo.hpo.report.searched.content import Search, SearchedParameter
 
 __all__ = ["End", "choice_counts", "crowded_end", "places", "top_span"]
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from chemprop_hpo.hpo.report.content import ReportContent
 from chemprop_hpo.hpo.report.digits import NOTHING, as_percent, as_value
-from chemprop_hpo.hpo.report.ranges import End, choice_counts, crowded_end, top_span
-from chemprop_hpo.hpo.report.searched import Search, SearchedParameter
+from chemprop_hpo.hpo.report.searched.content import Search, SearchedParameter
+from chemprop_hpo.hpo.report.searched.ranges import End, choice_counts, crowded_end, top_span
 from chemprop_hpo.hpo.report.tables import Cell, Group, Row, Table
 
-__all__ = ["search_table"]
+__all__ = ["observation", "search_table"]
 
 
-def search_table(content: ReportContent) -> Table | None:
+def search_table(search: Search | None) -> Table | None:
     """List the searched parameters; None without any, or without a complete trial."""
-    search = content.search
     if search is None or not search.parameters or not search.trials:
         return None
     rows = tuple(_row(search, parameter) for parameter in search.parameters)
@@ -25,7 +23,7 @@ def search_table(content: ReportContent) -> Table | None:
         "Importance",
         "Observation",
     )
-    return Table(_caption(content, search), header, (Group("", rows),), words=(1, 2, 5))
+    return Table(_caption(search), header, (Group("", rows),), words=(1, 2, 5))
 
 
 def _row(search: Search, parameter: SearchedParameter) -> Row:
@@ -35,7 +33,7 @@ def _row(search: Search, parameter: SearchedParameter) -> Row:
         Cell(_of_top(search, parameter)),
         Cell(as_value(best)),
         Cell(as_percent(parameter.importance), _chance(parameter)),
-        Cell(_observation(search, parameter)),
+        Cell(observation(search, parameter)),
     )
     return Row(parameter.name, cells)
 
@@ -64,7 +62,8 @@ def _chance(parameter: SearchedParameter) -> str:
     return "" if parameter.importance > parameter.by_chance else "may be chance"
 
 
-def _observation(search: Search, parameter: SearchedParameter) -> str:
+def observation(search: Search, parameter: SearchedParameter) -> str:
+    """Say where the top trials crowd at an end of what was searched; empty if nowhere."""
     end = crowded_end(search, parameter)
     if end is None:
         return ""
@@ -82,11 +81,11 @@ def _advice(parameter: SearchedParameter, end: End) -> str:
     return f"add choices of {parameter.name} {edge}"
 
 
-def _caption(content: ReportContent, search: Search) -> str:
+def _caption(search: Search) -> str:
     n, top = len(search.trials), len(search.top)
     text = (
         f"The searched parameters, and the values of the best {top} of {n} complete trials by "
-        f"{content.metric} (the best fifth, five at least)."
+        f"{search.metric} (the best tenth, five at least)."
     )
     crowd = (
         " A range is called crowded at an end where half of the top trials or more lie in its "

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from chemprop_hpo.hpo.report.importance_bars import draw_importances
 from chemprop_hpo.hpo.report.plots import draw_pictures
-from chemprop_hpo.hpo.report.search_panels import _make_logarithmic, draw_search
-from chemprop_hpo.hpo.report.searched import Search, SearchedParameter, SearchedTrial
+from chemprop_hpo.hpo.report.searched.content import Search, SearchedParameter, SearchedTrial
+from chemprop_hpo.hpo.report.searched.importance_bars import draw_importances
+from chemprop_hpo.hpo.report.searched.parallel import draw_parallel_coordinates
+from chemprop_hpo.hpo.report.searched.slices import _make_logarithmic, draw_slices
 from tests.hpo.report.made_content import made_content
-from tests.hpo.report.made_search import made_search
+from tests.hpo.report.searched.made_search import made_search
 from tests.hpo.report.test_plots import (
     assert_nothing_is_cut_off,
     assert_shows_something,
@@ -20,20 +21,18 @@ from tests.hpo.report.test_plots import (
 BLUE = [0, 114, 178]
 
 
-def content_of(search, **more):
-    content = made_content(rows=4, test_rows=0, ranks=1, folds=1)
-    return replace(content, search=search, **more)
-
-
 def blue(picture):
     return int((abs(pixels(picture) - BLUE).sum(axis=2) < 40).sum())
 
 
 @pytest.mark.parametrize(("trials", "parameters"), [(1, 1), (4, 3), (100, 14)])
 def test_few_and_many_parameters_and_trials_are_drawn(trials, parameters):
-    content = content_of(made_search(trials, parameters))
-    for function in (draw_search, draw_importances):
-        picture = draw(function, content)
+    search = made_search(trials, parameters)
+    for function in (draw_slices, draw_importances, draw_parallel_coordinates):
+        picture = draw(function, search)
+        if function is draw_parallel_coordinates and parameters == 1:
+            assert picture is None
+            continue
         assert_shows_something(picture)
         assert_nothing_is_cut_off(picture)
 
@@ -41,30 +40,36 @@ def test_few_and_many_parameters_and_trials_are_drawn(trials, parameters):
 def test_there_are_no_pictures_of_a_search_that_is_not_known():
     made = made_search(4, 2)
     unknown = tuple(replace(p, importance=None, by_chance=None) for p in made.parameters)
-    assert draw(draw_importances, content_of(replace(made, parameters=unknown))) is None
+    assert draw(draw_importances, replace(made, parameters=unknown)) is None
     for search in (None, Search((), made.trials), Search(made.parameters, ())):
-        assert draw(draw_search, content_of(search)) is None
+        assert draw(draw_slices, search) is None
+        assert draw(draw_parallel_coordinates, search) is None
 
 
-def test_both_pictures_are_among_those_of_the_report():
-    files = [p.file for p in draw_pictures(content_of(made_search(12, 2))).search]
-    assert files == ["importances.png", "search.png"]
+def test_all_pictures_are_among_those_of_the_report():
+    files = [
+        p.file
+        for p in draw_pictures(
+            replace(made_content(rows=4, test_rows=0, ranks=1, folds=1), search=made_search(12, 2))
+        ).search
+    ]
+    assert files == ["importances.png", "slices.png", "parallel_coordinates.png"]
 
 
 def test_the_top_trials_and_what_is_beyond_chance_stand_out():
     made = made_search(40, 1)
     plain = replace(made, trials=tuple(replace(t, top=t is made.trials[0]) for t in made.trials))
-    few, many = (blue(draw(draw_search, content_of(s))) for s in (plain, made))
+    few, many = (blue(draw(draw_slices, s)) for s in (plain, made))
     assert many > few + 100
     (parameter,) = made.parameters
     chance = replace(made, parameters=(replace(parameter, importance=0.05),))
-    assert blue(draw(draw_importances, content_of(chance))) == 0
-    assert blue(draw(draw_importances, content_of(made))) > 1000
+    assert blue(draw(draw_importances, chance)) == 0
+    assert blue(draw(draw_importances, made)) > 1000
 
 
 def test_the_span_of_the_top_is_shaded_only_where_it_tells_something():
     def shaded(search):
-        image = pixels(draw(draw_search, content_of(search)))
+        image = pixels(draw(draw_slices, search))
         return (abs(image - [229, 241, 247]).sum(axis=2) < 10).mean()
 
     assert shaded(made_search(40, 1)) > 0.03
@@ -79,8 +84,7 @@ def test_values_far_off_do_not_squeeze_the_others(mode):
     trials = tuple(
         SearchedTrial(i, sign * v, {"lr": 1 + i / 30}, i < 6) for i, v in enumerate(values)
     )
-    content = content_of(Search((lr,), trials), mode=mode)
-    picture = draw(draw_search, content)
+    picture = draw(draw_slices, Search((lr,), trials, mode=mode))
     assert "far worse (1)" in picture.caption
     assert_nothing_is_cut_off(picture)
     rows = np.flatnonzero((abs(pixels(picture) - BLUE).sum(axis=2) < 40).any(axis=1))
@@ -90,7 +94,7 @@ def test_values_far_off_do_not_squeeze_the_others(mode):
 def test_values_beyond_the_range_of_now_and_equal_values_are_drawn():
     lr = SearchedParameter("lr", 1e-3, 1e-2, log=True)
     trials = (SearchedTrial(i, 0.5, {"lr": v}, True) for i, v in enumerate((1e-5, 5e-3, 1.0)))
-    picture = draw(draw_search, content_of(Search((lr,), tuple(trials))))
+    picture = draw(draw_slices, Search((lr,), tuple(trials)))
     assert_shows_something(picture)
     assert_nothing_is_cut_off(picture)
 
@@ -101,15 +105,16 @@ def test_names_and_choices_of_any_length_are_drawn_and_not_cut_off():
     made = made_search(12, 1).parameters[0]
     trials = (SearchedTrial(i, i / 9, {long.name: n}, i < 5) for i, n in enumerate(names))
     long = replace(long, importance=0.5, by_chance=0.9)
-    content = content_of(Search((long, made), tuple(trials)))
-    for function in (draw_search, draw_importances):
-        assert_nothing_is_cut_off(draw(function, content))
+    search = Search((long, made), tuple(trials))
+    for function in (draw_slices, draw_importances, draw_parallel_coordinates):
+        assert_nothing_is_cut_off(draw(function, search))
 
 
 def test_captions_say_which_trials_count():
-    content = content_of(made_search(100, 2))
-    assert "100 complete ones and 50 that were stopped" in draw(draw_importances, content).caption
-    assert "Blue: the best 20" in draw(draw_search, content).caption
+    search = made_search(100, 2)
+    assert "100 complete ones and 50 that were stopped" in draw(draw_importances, search).caption
+    assert "Blue: the best 10" in draw(draw_slices, search).caption
+    assert "Blue: the best 10;" in draw(draw_parallel_coordinates, search).caption
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.1, 0.12), (3e-4, 8e-4), (1e-4, 3e-3), (1e-9, 1.0)])

@@ -16,7 +16,6 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from chemprop_hpo.hpo.report.content import ReportContent
 from chemprop_hpo.hpo.report.digits import as_value
 from chemprop_hpo.hpo.report.drawing import (
     GREY,
@@ -28,10 +27,10 @@ from chemprop_hpo.hpo.report.drawing import (
     in_lines,
     panels,
 )
-from chemprop_hpo.hpo.report.ranges import choice_counts, places, top_span
-from chemprop_hpo.hpo.report.searched import Search, SearchedParameter
+from chemprop_hpo.hpo.report.searched.content import Search, SearchedParameter
+from chemprop_hpo.hpo.report.searched.ranges import choice_counts, places, top_span
 
-__all__ = ["draw_search"]
+__all__ = ["draw_slices", "metric_limits"]
 
 COLUMNS, WIDTH, HEIGHT = 3, 2.35, 1.95
 
@@ -46,14 +45,13 @@ SIZES = ((8, 1.0), (6.5, 0.76))
 """Sizes of the labels of choices, and their width as a part of the larger ones'."""
 
 
-def draw_search(content: ReportContent, file: str) -> Picture | None:
+def draw_slices(search: Search | None, file: str) -> Picture | None:
     """Draw a panel for each searched parameter and a dot for each trial; None without any."""
-    search = content.search
     if search is None or not search.parameters or not search.trials:
         return None
     n = len(search.parameters)
     figure, axes = panels(n, COLUMNS, width=WIDTH, height=HEIGHT, sharey=True)
-    limits, far = _limits(search)
+    limits, far = metric_limits(search)
     axes[0].set_ylim(*limits)
     axes[0].yaxis.set_major_locator(MaxNLocator(4))
     for axis, parameter in zip(axes, search.parameters, strict=True):
@@ -62,12 +60,12 @@ def draw_search(content: ReportContent, file: str) -> Picture | None:
         if parameter.condition:
             condition = in_lines(f"if {parameter.condition}", WIDTH - 0.2)
             axis.set_xlabel(condition, fontsize=7, color=GREY)
-    figure.supylabel(in_lines(content.metric, 2), fontsize=8.5)
-    alt = f"{content.metric} over each searched parameter"
-    return finished(figure, file, alt, _caption(content, search, far))
+    figure.supylabel(in_lines(search.metric, 2), fontsize=8.5)
+    alt = f"{search.metric} over each searched parameter"
+    return finished(figure, file, alt, _caption(search, far))
 
 
-def _limits(search: Search) -> tuple[tuple[float, float], int]:
+def metric_limits(search: Search) -> tuple[tuple[float, float], int]:
     """Return the ends of the scale of the metric, and how many values lie beyond them."""
     values = np.array([trial.value for trial in search.trials])
     best, reach = values[0], FAR * abs(np.median(values) - values[0])
@@ -156,12 +154,12 @@ def _prepare_choices(axis: Axes, search: Search, parameter: SearchedParameter) -
     axis.set_xlim(-0.6, n - 0.4)
 
 
-def _caption(content: ReportContent, search: Search, far: int) -> str:
+def _caption(search: Search, far: int) -> str:
     n, top = len(search.trials), len(search.top)
-    better = "lower" if content.mode == "min" else "higher"
+    better = "lower" if search.mode == "min" else "higher"
     shaded = ", their range shaded," if search.is_telling else ""
     text = (
-        f"{content.metric} ({better} is better) of {n} complete trials over each searched "
+        f"{search.metric} ({better} is better) of {n} complete trials over each searched "
         f"parameter. Blue: the best {top}{shaded} with the very best in black. Dotted lines: the "
         "ends of the searched range. Below each choice: how many of the best, and of all, took it."
     )

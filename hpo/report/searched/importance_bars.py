@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from matplotlib.ticker import PercentFormatter
 
-from chemprop_hpo.hpo.report.content import ReportContent
 from chemprop_hpo.hpo.report.drawing import (
     INK,
     OUT_OF_FOLD,
@@ -14,16 +13,15 @@ from chemprop_hpo.hpo.report.drawing import (
     in_lines,
     panels,
 )
-from chemprop_hpo.hpo.report.searched import Search
+from chemprop_hpo.hpo.report.searched.content import Search
 
 __all__ = ["draw_importances"]
 
 CLOSE = 1e-9
 
 
-def draw_importances(content: ReportContent, file: str) -> Picture | None:
+def draw_importances(search: Search | None, file: str) -> Picture | None:
     """Draw a bar for each searched parameter; None where importances are not known."""
-    search = content.search
     known = [p for p in search.parameters if p.importance is not None] if search else []
     if search is None or not known:
         return None

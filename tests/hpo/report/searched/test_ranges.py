@@ -1,8 +1,8 @@
 import pytest
 
-from chemprop_hpo.hpo.report.ranges import choice_counts, crowded_end, places, top_span
-from chemprop_hpo.hpo.report.searched import Search, SearchedParameter, SearchedTrial
-from tests.hpo.report.made_search import made_search
+from chemprop_hpo.hpo.report.searched.content import Search, SearchedParameter, SearchedTrial
+from chemprop_hpo.hpo.report.searched.ranges import choice_counts, crowded_end, places, top_span
+from tests.hpo.report.searched.made_search import made_search
 
 LR = SearchedParameter("lr", 1e-4, 1e-1, log=True)
 DEPTH = SearchedParameter("depth", 2, 6, 1)

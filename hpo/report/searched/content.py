@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from chemprop_hpo.configs.section import Value
 
@@ -98,12 +99,16 @@ class Search:
         How many more the scheduler stopped; they count in the importances alone.
     reason : str
         Why there are no importances; empty where there are.
+    metric, mode : str
+        What the study optimised, and whether ``min`` or ``max`` is better.
     """
 
     parameters: tuple[SearchedParameter, ...]
     trials: tuple[SearchedTrial, ...]
     stopped: int = 0
     reason: str = ""
+    metric: str = "val_loss"
+    mode: Literal["min", "max"] = "min"
 
     @property
     def top(self) -> tuple[SearchedTrial, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from chemprop_hpo.hpo.report.searched import Search, SearchedParameter, SearchedTrial
+from chemprop_hpo.hpo.report.searched.content import Search, SearchedParameter, SearchedTrial
 
 HEADS = ("regression", "branched", "mixture_of_experts")
 EVERY = (
@@ -54,7 +54,7 @@ def made_search(trials: int = 100, parameters: int = 14, *, seed: int = 0) -> Se
     chosen = EVERY[:parameters]
     points = [_point(rng, chosen) for _ in range(trials)]
     values = [0.6 + 0.2 * (math.log10(p["max_lr"]) + 2) ** 2 + rng.normal(0, 0.05) for p in points]
-    top = min(trials, max(5, math.ceil(trials / 5)))
+    top = min(trials, max(5, math.ceil(trials / 10)))
     found = tuple(
         SearchedTrial(int(i), float(values[i]), points[i], place < top)
         for place, i in enumerate(np.argsort(values))

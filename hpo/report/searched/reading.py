@@ -1,4 +1,4 @@
-"""Read out of a study what its report says of the search."""
+"""Read out of a study what it searched and what it found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chemprop_hpo.configs.parameters import Choice, Fixed, IntRange, LogUniform,
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.configs.section import Value
 from chemprop_hpo.configs.space import grid_values, hyperparameters
-from chemprop_hpo.hpo.report.searched import Search, SearchedParameter, SearchedTrial
+from chemprop_hpo.hpo.report.searched.content import Search, SearchedParameter, SearchedTrial
 from chemprop_hpo.hpo.search.importance import Importance, count_top, importances
 from chemprop_hpo.storage.studies import Study
 from chemprop_hpo.storage.trials import TrialRecord, best_trials, counts
@@ -42,6 +42,8 @@ def read_search(study: Study, config: SweepConfig) -> Search | None:
         trials=tuple(_trial(trial, place < top) for place, trial in enumerate(trials)),
         stopped=found.stopped,
         reason=found.reason,
+        metric=config.metric,
+        mode=config.mode,
     )
 
 

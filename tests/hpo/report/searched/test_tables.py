@@ -1,13 +1,12 @@
 from dataclasses import replace
 
-from chemprop_hpo.hpo.report.search_tables import search_table
-from chemprop_hpo.hpo.report.searched import Search, SearchedParameter, SearchedTrial
-from tests.hpo.report.made_content import made_content
-from tests.hpo.report.made_search import made_search
+from chemprop_hpo.hpo.report.searched.content import Search, SearchedParameter, SearchedTrial
+from chemprop_hpo.hpo.report.searched.tables import search_table
+from tests.hpo.report.searched.made_search import made_search
 
 
 def table_of(search):
-    return search_table(replace(made_content(rows=4, test_rows=0, ranks=1, folds=1), search=search))
+    return search_table(search)
 
 
 def rows_of(search):

@@ -10,8 +10,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from chemprop_hpo.hpo.ensembles.results.searched import read_search
-from chemprop_hpo.hpo.report.searched import Search, SearchedParameter
+from chemprop_hpo.hpo.report.searched.content import Search, SearchedParameter
+from chemprop_hpo.hpo.report.searched.reading import read_search
 from chemprop_hpo.hpo.search import importance
 from tests.hpo.ensembles.scenes import config_of
 
@@ -97,7 +97,7 @@ def test_trials_stand_by_their_value_with_the_top_first(tmp_path: Path, directio
     found = read(tmp_path, 30, direction)
     assert len(found.trials) == 30
     assert found.trials[0].number == 15
-    assert [trial.top for trial in found.trials] == [True] * 6 + [False] * 24
+    assert [trial.top for trial in found.trials] == [True] * 5 + [False] * 25
     assert found.stopped == 1
     assert "n_experts" in found.trials[0].parameters
 

@@ -1,0 +1,1 @@
+"""What a study found out about the parameters that it searched: tables and pictures."""
