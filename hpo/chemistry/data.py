@@ -31,6 +31,12 @@ class FoldTables:
     test: Table | None
     report: DataReport
 
+    @property
+    def parts(self) -> dict[str, Table]:
+        """The parts that there are, by name."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: table for name, table in parts.items() if table is not None}
+
 
 def read_fold(config: SweepConfig, split: int = 0, fold: int = 0) -> FoldTables:
     """Read the training and validation rows of a fold, and check them.

@@ -55,6 +55,8 @@ class TrainingSpec:
         ``cpu`` or ``cuda``.
     threads : int
         Threads that torch may use; another number gives slightly different weights.
+    last_epoch : int, optional
+        Stop after this epoch of the schedule, as where the best one is known already.
     """
 
     model: ModelConfig
@@ -66,6 +68,7 @@ class TrainingSpec:
     yardstick: Criterion = "MSE"
     device: str = "cpu"
     threads: int = 1
+    last_epoch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class EpochReport:
     seconds : float
         Wall time of the epoch, evaluation included.
     stop_reason : str or None
-        ``max_t`` or ``early_stopping`` in the last report, else None.
+        ``max_t``, ``last_epoch`` or ``early_stopping`` in the last report, else None.
     final : mapping of str to float, or None
         In the last report, the metrics of the best epoch's weights on validation molecules
         (``val_...``) and on training molecules (``train_...``, by the same yardstick), and
@@ -163,6 +166,8 @@ def _is_better(value: float, best: float, mode: str) -> bool:
 def _stop_reason(spec: TrainingSpec, epoch: int, best_epoch: int) -> str | None:
     if epoch >= spec.max_epochs:
         return "max_t"
+    if spec.last_epoch is not None and epoch >= spec.last_epoch:
+        return "last_epoch"
     patience = spec.optimization.patience
     is_out_of_patience = patience is not None and epoch - best_epoch >= patience
     return "early_stopping" if is_out_of_patience else None

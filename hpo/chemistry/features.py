@@ -80,7 +80,7 @@ def featurise_fold(
 def featurise(molecules: Sequence[Mol], atom_features: AtomFeatures) -> PackedGraphs:
     """Turn molecules, at least one, into packed graphs with the given atom features."""
     featurizer = graph_featurizer(atom_features)
-    return PackedGraphs.pack([featurizer(molecule) for molecule in molecules])
+    return PackedGraphs.pack(map(featurizer, molecules))
 
 
 def graph_featurizer(atom_features: AtomFeatures) -> SimpleMoleculeMolGraphFeaturizer:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from chemprop_hpo.configs.schema import AtomFeatures, MoleculeFeature, Transform
 from chemprop_hpo.hpo.chemistry.molecule_vectors import Filling
 from chemprop_hpo.hpo.chemistry.packed_graphs import PackedGraphs
+from chemprop_hpo.hpo.chemistry.scaling import Scaling, feature_scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,18 @@ class Fold:
     task: str
     fillings: Mapping[MoleculeFeature, Filling] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def scalings(self) -> Mapping[MoleculeFeature, Scaling]:
+        """Mean and scale of each column of ``vectors`` among the training molecules.
+
+        They take several times the memory of the vectors to compute, and are kept.
+        """
+        return {name: feature_scaling(name, v[self.train]) for name, v in self.vectors.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is computed here is not computed again by each process that gets the fold.
+        return vars(self) | {"scalings": self.scalings}
 
     @property
     def nbytes(self) -> int:

@@ -82,7 +82,8 @@ class MoleculeSet:
         ----------
         split, fold : int
         atom_features, molecule_features : collections, optional
-            What a training asks for; all that there are if not given. Each is copied.
+            What a training asks for; all that there are if not given. Molecule features are
+            copied, since each fold fills its own gaps; graphs share the memory of the set.
         """
         rows = self.folds[split, fold]
         atoms = self.graphs if atom_features is None else atom_features

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +15,11 @@ from chemprop_hpo.hpo.chemistry.arrays import read_only
 
 Int64 = NDArray[np.int64]
 
-_ROWS_AT_ONCE = 65_536
+_ROWS_AT_ONCE = 16_384
 
 
 class PackedGraphs:
-    """Molecular graphs, one after the other, in flat arrays that many processes can share.
+    """Molecular graphs in flat arrays that many processes can share.
 
     The arrays are never written to, so they may lie in shared memory. How they are kept is
     private: use :meth:`pack` to make one and :meth:`batch` to read it.
@@ -31,30 +31,44 @@ class PackedGraphs:
         bonds: NDArray[np.float32],
         edge_index: NDArray[np.int32],
         rev_edge_index: NDArray[np.int32],
-        atom_offsets: Int64,
-        edge_offsets: Int64,
+        of_atoms: _Spans,
+        of_edges: _Spans,
     ) -> None:
         self._atoms = read_only(atoms)
         self._bonds = read_only(bonds)
         self._edge_index = read_only(edge_index)
         self._rev_edge_index = read_only(rev_edge_index)
-        self._atom_offsets = read_only(atom_offsets)
-        self._edge_offsets = read_only(edge_offsets)
+        self._of_atoms = of_atoms
+        self._of_edges = of_edges
 
     @classmethod
-    def pack(cls, graphs: Sequence[MolGraph]) -> PackedGraphs:
-        """Pack Chemprop's graphs, at least one; edges keep the numbers of their own molecule."""
+    def pack(cls, graphs: Iterable[MolGraph]) -> PackedGraphs:
+        """Pack Chemprop's graphs, at least one; edges keep the numbers of their own molecule.
+
+        Each is copied as it comes, so that they need not all be there at once.
+        """
+        atoms, bonds = _Growing(np.float32), _Growing(np.float32)
+        starts, ends, reverse = _Growing(np.int32), _Growing(np.int32), _Growing(np.int32)
+        n_atoms, n_edges = [], []
+        for graph in graphs:
+            atoms.add(graph.V)
+            bonds.add(graph.E)
+            starts.add(graph.edge_index[0])
+            ends.add(graph.edge_index[1])
+            reverse.add(graph.rev_edge_index)
+            n_atoms.append(len(graph.V))
+            n_edges.append(len(graph.E))
         return cls(
-            np.concatenate([g.V for g in graphs]).astype(np.float32, copy=False),
-            np.concatenate([g.E for g in graphs], dtype=np.float32, casting="same_kind"),
-            np.hstack([g.edge_index for g in graphs]).astype(np.int32),
-            np.concatenate([g.rev_edge_index for g in graphs]).astype(np.int32),
-            _offsets([len(g.V) for g in graphs]),
-            _offsets([len(g.E) for g in graphs]),
+            atoms.whole(),
+            bonds.whole(),
+            np.stack([starts.whole(), ends.whole()]),
+            reverse.whole(),
+            _Spans.side_by_side(n_atoms),
+            _Spans.side_by_side(n_edges),
         )
 
     def __len__(self) -> int:
-        return len(self._atom_offsets) - 1
+        return len(self._of_atoms.starts)
 
     @property
     def dims(self) -> tuple[int, int]:
@@ -63,8 +77,9 @@ class PackedGraphs:
 
     @property
     def nbytes(self) -> int:
-        """Memory that the arrays take, in bytes."""
-        return sum(array.nbytes for array in vars(self).values())
+        """Memory that the arrays take, in bytes; what :meth:`take` made shares most of it."""
+        flat = (self._atoms, self._bonds, self._edge_index, self._rev_edge_index)
+        return sum(array.nbytes for array in (*flat, *self._of_atoms, *self._of_edges))
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of which atoms are bonded how in which molecule.
@@ -72,24 +87,25 @@ class PackedGraphs:
         Of features only which are zero: another machine may round the others differently.
         """
         digest = hashlib.sha256()
-        for array in (self._atom_offsets, self._edge_offsets, self._edge_index):
-            digest.update(np.ascontiguousarray(array).data)
-        for features in (self._atoms, self._bonds):
-            for first in range(0, len(features), _ROWS_AT_ONCE):
-                digest.update(np.packbits(features[first : first + _ROWS_AT_ONCE] != 0).data)
+        for spans in (self._of_atoms, self._of_edges):
+            digest.update(spans.offsets().data)
+        for ends in self._edge_index:
+            for some in self._of_edges.pieces():
+                digest.update(ends[some].data)
+        for features, spans in ((self._atoms, self._of_atoms), (self._bonds, self._of_edges)):
+            for some in spans.pieces():
+                digest.update(np.packbits(features[some] != 0).data)
         return digest.hexdigest()
 
     def take(self, rows: Int64) -> PackedGraphs:
-        """Return the molecules at ``rows``, in that order, packed in memory of their own."""
-        atoms, atom_counts, _ = _cut(self._atom_offsets, rows)
-        edges, edge_counts, _ = _cut(self._edge_offsets, rows)
+        """Return the molecules at ``rows``, in that order, in the same memory as these."""
         return PackedGraphs(
-            np.take(self._atoms, atoms, axis=0),
-            np.take(self._bonds, edges, axis=0),
-            np.take(self._edge_index, edges, axis=1),
-            np.take(self._rev_edge_index, edges),
-            _offsets(atom_counts.tolist()),
-            _offsets(edge_counts.tolist()),
+            self._atoms,
+            self._bonds,
+            self._edge_index,
+            self._rev_edge_index,
+            self._of_atoms.take(rows),
+            self._of_edges.take(rows),
         )
 
     def batch(self, rows: Int64) -> BatchMolGraph:
@@ -105,27 +121,83 @@ class PackedGraphs:
         BatchMolGraph
             Equal to ``chemprop.data.BatchMolGraph`` of the same molecules, in memory of its own.
         """
-        atoms, atom_counts, atom_shift = _cut(self._atom_offsets, rows)
-        edges, edge_counts, edge_shift = _cut(self._edge_offsets, rows)
-        ends = np.take(self._edge_index, edges, axis=1) + np.repeat(atom_shift, edge_counts)
-        reverse = np.take(self._rev_edge_index, edges) + np.repeat(edge_shift, edge_counts)
+        of_atoms, of_edges = self._of_atoms.take(rows), self._of_edges.take(rows)
+        atoms, edges = of_atoms.positions(), of_edges.positions()
+        shifts = of_atoms.offsets()[:-1]
+        ends = np.take(self._edge_index, edges, axis=1) + np.repeat(shifts, of_edges.counts)
+        shifts = of_edges.offsets()[:-1]
+        reverse = np.take(self._rev_edge_index, edges) + np.repeat(shifts, of_edges.counts)
         return _batch_mol_graph(
             len(rows),
             V=np.take(self._atoms, atoms, axis=0),
             E=np.take(self._bonds, edges, axis=0),
             edge_index=ends,
             rev_edge_index=reverse,
-            batch=np.repeat(np.arange(len(rows)), atom_counts),
+            batch=np.repeat(np.arange(len(rows)), of_atoms.counts),
         )
 
 
-def _cut(offsets: Int64, rows: Int64) -> tuple[Int64, Int64, Int64]:
-    """Return flat positions of the rows' items, their counts, and where each row's begin."""
-    starts = offsets[rows]
-    counts = offsets[rows + 1] - starts
-    begins = np.cumsum(counts) - counts
-    positions = np.arange(counts.sum()) + np.repeat(starts - begins, counts)
-    return positions, counts, begins
+class _Spans(NamedTuple):
+    """Where the items of each molecule, atoms or edges, lie in a flat array."""
+
+    starts: Int64
+    counts: Int64
+
+    @classmethod
+    def side_by_side(cls, counts: list[int]) -> _Spans:
+        ends = np.cumsum(counts, dtype=np.int64)
+        return cls(read_only(ends - counts), read_only(np.array(counts, dtype=np.int64)))
+
+    def take(self, rows: Int64) -> _Spans:
+        return _Spans(read_only(self.starts[rows]), read_only(self.counts[rows]))
+
+    def offsets(self) -> Int64:
+        """Return where each molecule's items would begin side by side, and where the last end."""
+        return np.concatenate([[0], np.cumsum(self.counts)]).astype(np.int64, copy=False)
+
+    def positions(self) -> Int64:
+        """Return the positions of all items, molecule after molecule."""
+        shifts = self.starts - self.offsets()[:-1]
+        positions: Int64 = np.arange(self.counts.sum()) + np.repeat(shifts, self.counts)
+        return positions
+
+    def pieces(self) -> Iterator[Int64]:
+        """Yield the positions of all items, some at a time: together they take much memory."""
+        offsets = self.offsets()
+        for first in range(0, int(offsets[-1]), _ROWS_AT_ONCE):
+            begin = int(np.searchsorted(offsets, first, side="right")) - 1
+            end = int(np.searchsorted(offsets, first + _ROWS_AT_ONCE))
+            some = _Spans(self.starts[begin:end], self.counts[begin:end]).positions()
+            yield some[first - offsets[begin] :][:_ROWS_AT_ONCE]
+
+
+class _Growing:
+    """Rows that are added to one array, without room for a second one."""
+
+    def __init__(self, dtype: type[np.generic]) -> None:
+        self._dtype = dtype
+        self._array: NDArray[Any] | None = None
+        self._length = 0
+
+    def add(self, rows: NDArray[Any]) -> None:
+        if self._array is None:
+            self._array = np.empty((0, *rows.shape[1:]), self._dtype)
+        end = self._length + len(rows)
+        if end > len(self._array):
+            self._resize(end + end // 4)
+        self._array[self._length : end] = rows
+        self._length = end
+
+    def whole(self) -> NDArray[Any]:
+        if self._array is None:
+            raise ValueError("there is no graph to pack")
+        self._resize(self._length)
+        return self._array
+
+    def _resize(self, length: int) -> None:
+        assert self._array is not None
+        # In place: what the system moves of a large array is its address, not its content.
+        self._array.resize((length, *self._array.shape[1:]), refcheck=False)
 
 
 def _batch_mol_graph(size: int, **arrays: NDArray[Any]) -> BatchMolGraph:
@@ -135,7 +207,3 @@ def _batch_mol_graph(size: int, **arrays: NDArray[Any]) -> BatchMolGraph:
         setattr(graph, name, torch.from_numpy(array))
     graph._BatchMolGraph__size = size
     return graph
-
-
-def _offsets(counts: list[int]) -> Int64:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

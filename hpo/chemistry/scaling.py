@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from chemprop_hpo.configs.schema import ModelConfig, MoleculeFeature
-from chemprop_hpo.hpo.chemistry.fold import Fold
+
+if TYPE_CHECKING:  # a fold keeps its scalings
+    from chemprop_hpo.hpo.chemistry.fold import Fold
 
 Float64 = NDArray[np.float64]
 
@@ -58,7 +60,7 @@ def target_scaling(fold: Fold) -> Scaling:
 
 def vector_scaling(fold: Fold, model: ModelConfig) -> Scaling | None:
     """Scale the molecule features of a model, side by side; None where it has none."""
-    parts = [_vector_scaling(fold, name) for name in model.molecule_feature_names]
+    parts = [fold.scalings[name] for name in model.molecule_feature_names]
     if not parts:
         return None
     return Scaling(
@@ -67,8 +69,8 @@ def vector_scaling(fold: Fold, model: ModelConfig) -> Scaling | None:
     )
 
 
-def _vector_scaling(fold: Fold, feature: MoleculeFeature) -> Scaling:
-    vectors = fold.vectors[feature]
+def feature_scaling(feature: MoleculeFeature, training: NDArray[np.float32]) -> Scaling:
+    """Scale a molecule feature by the vectors of the training molecules, shape (n, d)."""
     if feature in TAKEN_AS_THEY_ARE:
-        return Scaling.identity(vectors.shape[1])
-    return Scaling.of(vectors[fold.train])
+        return Scaling.identity(training.shape[1])
+    return Scaling.of(training)

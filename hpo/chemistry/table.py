@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,10 @@ class Table:
         """Where each molecule stands, for messages."""
         return tuple(f"{self.path}: row {row}" for row in self.rows)
 
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of which rows of the file these are."""
+        return hashlib.sha256(self.rows.astype("<i8").tobytes()).hexdigest()
+
     def take(self, positions: NDArray[np.int64]) -> Table:
         """Return the molecules at these positions (0 is the first)."""
         return Table(
@@ -62,6 +67,13 @@ class Table:
             tuple(self.canonical[i] for i in positions),
             tuple(self.molecules[i] for i in positions),
             self.targets[positions],
+        )
+
+    def sharing(self, known: dict[str, Mol]) -> Table:
+        """Return this table with one molecule for equal SMILES, from ``known`` or added to it."""
+        pairs = zip(self.smiles, self.molecules, strict=True)
+        return replace(
+            self, molecules=tuple(known.setdefault(text, molecule) for text, molecule in pairs)
         )
 
     def rows_of(self, canonical: Collection[str]) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from chemprop_hpo.hpo.events import Audience, EpochEnded, TrialEnded, TrialStart
 from chemprop_hpo.hpo.search.reports import TrialReport
 from chemprop_hpo.hpo.search.writer import StudyWriter
 from chemprop_hpo.storage.database import Database
+from chemprop_hpo.storage.news import TrialNews
 
 __all__ = ["Flight", "TrialBook"]
 
@@ -68,9 +70,13 @@ class TrialBook:
     def __init__(self, db: Database, audience: Audience) -> None:
         self._db = db
         self._audience = audience
-        self.writer = StudyWriter(self._lose)
+        self.writer = StudyWriter(self._lose, write_news=db.storage.write_news)
         self.flights: dict[str, Flight] = {}
         """Trials in flight by Ray's id."""
+
+    def point_of(self, trial: Trial) -> AbstractContextManager[None]:
+        """Return the context in which a trial is asked for its hyperparameters."""
+        return self._db.storage.point_of(trial._trial_id)
 
     def begin(self, flight: Flight) -> None:
         """Write down how the trial is run, before its worker starts."""
@@ -82,7 +88,7 @@ class TrialBook:
             "bracket": flight.bracket,
             "checkpoint": flight.folder,
         }
-        self._put(flight, {}, attributes)
+        self._put(flight, attributes)
         event = TrialStarted(
             flight.number, flight.params, flight.head, flight.seed, flight.continues
         )
@@ -93,13 +99,14 @@ class TrialBook:
         del self.flights[flight.ray_id]
         flight.ray_id, flight.needs_worker = ray_id, False
         self.flights[ray_id] = flight
-        self._put(flight, {}, {"ray_trial_id": ray_id})
+        self._put(flight, {"ray_trial_id": ray_id})
 
     def report(self, flight: Flight, report: TrialReport) -> None:
         """Write down an epoch; one that is known already (a worker went back) is passed over."""
         values, attributes = self._news(flight, report)
         if values or attributes:
-            self._put(flight, values, attributes)
+            news = TrialNews(flight.trial._trial_id, values, attributes)
+            self.writer.report(flight.number, news)
         if values:
             self._take_in(flight, report)
 
@@ -151,7 +158,7 @@ class TrialBook:
 
     def note_end(self, flight: Flight, stop_reason: str) -> None:
         """Write the attributes of a trial that is to be continued; it takes no more afterwards."""
-        self._put(flight, {}, self._last_words(flight, stop_reason, None))
+        self._put(flight, self._last_words(flight, stop_reason, None))
 
     def forget(
         self, flight: Flight, state: str, stop_reason: str, error: str | None = None
@@ -178,11 +185,9 @@ class TrialBook:
 
     # ------------------------------------------------------------------ writing
 
-    def _put(
-        self, flight: Flight, values: Mapping[int, float], attributes: Mapping[str, Any]
-    ) -> None:
+    def _put(self, flight: Flight, attributes: Mapping[str, Any]) -> None:
         storage, trial_id = self._db.storage, flight.trial._trial_id
-        self.writer.put(flight.number, lambda: storage.write_trial(trial_id, values, attributes))
+        self.writer.put(flight.number, lambda: storage.write_trial(trial_id, {}, attributes))
 
     def _news(self, flight: Flight, report: TrialReport) -> tuple[dict[int, float], dict[str, Any]]:
         """Return the epochs and attributes of a report that the study does not know."""

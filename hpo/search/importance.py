@@ -69,8 +69,8 @@ class Importances:
 
 
 def count_top(complete: int) -> int:
-    """Return how many of so many complete trials are the top: a fifth, but five at least."""
-    return min(complete, max(5, math.ceil(complete / 5)))
+    """Return how many of so many complete trials are the top: a tenth, but five at least."""
+    return min(complete, max(5, math.ceil(complete / 10)))
 
 
 def importances(study: Study, names: Collection[str], *, seed: int = 0) -> Importances:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from optuna import Study
 from optuna.trial import FrozenTrial
 
 from chemprop_hpo.hpo.search.asha import PastTrial
+from chemprop_hpo.storage.drivers import Roster
 
-__all__ = ["PastTrials"]
+__all__ = ["OtherDrivers", "PastTrials"]
 
 
 class PastTrials:
@@ -46,6 +48,40 @@ class PastTrials:
         epochs = len(trial.intermediate_values)
         before, self._seen[trial.number] = self._seen.get(trial.number, 0), epochs
         return epochs > before
+
+
+class OtherDrivers:
+    """Looks at a study's trials where another driver may have reported since the last look.
+
+    A driver that works alone knows what its trials reported, and need not read it again.
+
+    Parameters
+    ----------
+    past : PastTrials
+        Looks at all trials; it has looked once.
+    driver_id : str
+        The present driver.
+    read_roster : callable
+        Returns the drivers of the study as they stand now.
+    """
+
+    def __init__(self, past: PastTrials, driver_id: str, read_roster: Callable[[], Roster]) -> None:
+        self._past = past
+        self._driver_id = driver_id
+        self._read_roster = read_roster
+        self._gone: frozenset[str] | None = None
+        """The other drivers at the last look, if all of them were gone by then."""
+
+    def look(self) -> list[PastTrial]:
+        """Return the chains with epochs that no look before has shown."""
+        roster = self._read_roster()
+        others = frozenset(roster.rows) - {self._driver_id}
+        gone = others if all(map(roster.is_gone, others)) else None
+        if gone is not None and gone == self._gone:
+            return []
+        found = self._past.look()
+        self._gone = gone
+        return found
 
 
 def _past(key: str, links: list[FrozenTrial]) -> PastTrial:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from optuna import Study, create_study
-from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
 from chemprop_hpo.configs.errors import SpaceError
 from chemprop_hpo.configs.schema import SamplerConfig, SweepConfig, Value
 from chemprop_hpo.configs.space import base_point
 from chemprop_hpo.hpo.search.space import Space
+from chemprop_hpo.hpo.search.tpe import NumberedTPE, seed_of
 
 __all__ = ["build_sampler", "grid_points", "preset_points", "sample_points"]
 
@@ -39,7 +36,7 @@ def build_sampler(config: SamplerConfig, seed: int, space: Space | None = None) 
         The space as it is now. Without it TPE goes on in the ranges of the study's first trials.
     """
     if config.type == "tpe":
-        return _NumberedTPE(
+        return NumberedTPE(
             seed,
             {} if space is None else space.distributions(),
             n_startup_trials=config.n_startup_trials,
@@ -95,10 +92,6 @@ def grid_points(space: Space) -> list[dict[str, Value]]:
     return points
 
 
-def _seed_of(base: int, number: int) -> int:
-    return int(np.random.SeedSequence([base, number]).generate_state(1)[0])
-
-
 class _NumberedRandom(RandomSampler):
     """Random search whose draw for a trial depends on the seed and the trial's number."""
 
@@ -107,54 +100,5 @@ class _NumberedRandom(RandomSampler):
         self._base_seed = seed
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._rng.rng.seed(_seed_of(self._base_seed, trial.number))
-        super().before_trial(study, trial)
-
-
-class _NumberedTPE(TPESampler):
-    """TPE over the joint space of each branch, reseeded before each trial.
-
-    ``group`` splits the space into the branches' own joint spaces; without it the parameters
-    of a branch are sampled one by one, without their correlations.
-    """
-
-    def __init__(
-        self,
-        seed: int,
-        ranges: Mapping[str, BaseDistribution],
-        *,
-        n_startup_trials: int,
-        n_ei_candidates: int,
-    ) -> None:
-        with warnings.catch_warnings():
-            # Optuna calls `group` experimental; the version is pinned.
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            super().__init__(
-                n_startup_trials=n_startup_trials,
-                n_ei_candidates=n_ei_candidates,
-                multivariate=True,
-                group=True,
-                constant_liar=True,
-                seed=seed,
-            )
-        self._base_seed = seed
-        self._ranges = ranges
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        inferred = super().infer_relative_search_space(study, trial)
-        if not self._ranges or self._search_space_group is None:
-            return inferred
-        # Optuna takes the ranges of the first trials for those of all that follow.
-        groups = self._search_space_group.search_spaces
-        for group in groups:
-            group.update({name: self._ranges[name] for name in group.keys() & self._ranges.keys()})
-        now = {name: asked for group in groups for name, asked in sorted(group.items())}
-        return {n: d for n, d in now.items() if n in self._ranges and not d.single()}
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        seed = _seed_of(self._base_seed, trial.number)
-        self._rng.rng.seed(seed)
-        self._random_sampler._rng.rng.seed(seed)
+        self._rng.rng.seed(seed_of(self._base_seed, trial.number))
         super().before_trial(study, trial)

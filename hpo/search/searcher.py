@@ -78,7 +78,7 @@ class StudySearcher(DriverSide, Searcher):
         self._stopped_by_asha = stopped_by_asha
         self._must_end = must_end
         self._rungs = rung_counts(config.scheduler, config.max_epochs)
-        self._half_begun: Trial | None = None
+        self._half_begun: int | None = None
         self._ask_again_at = 0.0
         self.fatal: str | None = None
         """Why no trial can go on: checkpoints cannot be written. None as long as they can."""
@@ -111,7 +111,7 @@ class StudySearcher(DriverSide, Searcher):
     def _next(self, trial_id: str) -> Any:
         if self._book.flights and time.monotonic() < self._ask_again_at:
             return None
-        trial = self._half_begun or self._source.next_trial()
+        trial = self._next_trial()
         if trial is None and self._source.take_up_orphans():
             trial = self._source.next_trial()
         if trial is None:
@@ -119,12 +119,17 @@ class StudySearcher(DriverSide, Searcher):
             self._ask_again_at = time.monotonic() + ASK_AGAIN_S
             is_over = not self._book.flights and not self._source.doubts_another_driver()
             return Searcher.FINISHED if is_over else None
-        self._half_begun = trial  # the database may go away before all is suggested
+        self._half_begun = trial._trial_id  # the database may go away before all is suggested
         flight = self._flight(trial, trial_id)
         self._half_begun = None
         self._book.begin(flight)
         log.debug("trial %d begins: %s", flight.number, flight.params)
         return self._task(flight)
+
+    def _next_trial(self) -> Trial | None:
+        if self._half_begun is None:
+            return self._source.next_trial()
+        return self._source.opened(self._half_begun)
 
     def _task(self, flight: Flight) -> dict[str, Any]:
         """Return what a worker is told of a trial."""
@@ -140,7 +145,8 @@ class StudySearcher(DriverSide, Searcher):
         given = trial.user_attrs
         folder = folder_of(trial.number, given)
         continues = given.get("continues")
-        params = self._space.suggest(trial)
+        with self._book.point_of(trial):
+            params = self._space.suggest(trial)
         return Flight(
             trial=trial,
             ray_id=ray_id,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from optuna import Study
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from chemprop_hpo.configs.schema import Value
 from chemprop_hpo.storage.database import Database
@@ -65,6 +65,8 @@ class TrialSource:
         self._used: set[int] = set()
         self._handed_out: set[int] = set()
         self._in_doubt = False
+        self._newest = -1
+        """A trial that was there when nothing was in doubt: what was lost came later."""
         self._beats_seen: dict[str, float] = {}
 
     def next_trial(self) -> Trial | None:
@@ -73,9 +75,9 @@ class TrialSource:
         It may be called again after the database went away in the midst of it: nothing is
         taken twice or lost.
         """
-        lost = self._find_lost() if self._in_doubt else None
-        self._in_doubt = True
-        trial = self._opened(lost) if lost is not None else self._next()
+        was_in_doubt, self._in_doubt = self._in_doubt, True
+        lost = self._find_lost() if was_in_doubt else None
+        trial = self._next(none_lost=not was_in_doubt) if lost is None else self.opened(lost)
         self._in_doubt = False
         if trial is not None:
             self._handed_out.add(trial.number)
@@ -109,11 +111,29 @@ class TrialSource:
             log.debug("waiting for a beat of process %d on %s", row.pid, row.host)
         return bool(doubted)
 
-    def _next(self) -> Trial | None:
-        if waiting := self._take_waiting():
+    def opened(self, trial_id: int) -> Trial:
+        """Return a trial of this driver's as the study has it now."""
+        # As `study.ask` does: the sampler must see what other drivers added since, and Optuna's
+        # cache the trial that was made beside it.
+        self._study._thread_local.cached_all_trials = None
+        self._study._get_trials(deepcopy=False, use_cache=True)
+        return Trial(self._study, trial_id)
+
+    def _next(self, *, none_lost: bool) -> Trial | None:
+        trials = self._study.get_trials(deepcopy=False)
+        if waiting := self._take_waiting(trials):
             return waiting
+        if none_lost and trials:
+            self._newest = trials[-1]._trial_id
         while True:
-            slot = claim_slot(self._db, self._study_id, self._driver.id, self._total, self._used)
+            slot = claim_slot(
+                self._db,
+                self._study_id,
+                self._driver.id,
+                self._total,
+                self._used,
+                none_lost=none_lost,
+            )
             if slot is None:
                 return None
             with suppress(SlotLostError):  # this machine slept since it claimed the slot
@@ -121,26 +141,22 @@ class TrialSource:
                 self._used.add(slot)
                 return trial
 
-    def _take_waiting(self) -> Trial | None:
-        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+    def _take_waiting(self, trials: Iterable[FrozenTrial]) -> Trial | None:
+        for frozen in trials:
+            if frozen.state != TrialState.WAITING:
+                continue
             if frozen.user_attrs.get("slot", 0) >= self._total:
                 continue
             if self._db.storage.take_waiting(frozen._trial_id, self._driver.id):
-                return self._opened(frozen._trial_id)
+                return self.opened(frozen._trial_id)
         return None
 
     def _begin(self, slot: int) -> Trial:
         """Return a new trial: a preset point, or the sampler's."""
         preset = self._presets[slot] if slot < len(self._presets) else None
         signed = {"driver": self._driver.id, "slot": slot}
-        return self._opened(self._db.storage.create_running_trial(self._study_id, signed, preset))
-
-    def _opened(self, trial_id: int) -> Trial:
-        # As `study.ask` does: the sampler must see what other drivers added since, and Optuna's
-        # cache the trial that was made beside it.
-        self._study._thread_local.cached_all_trials = None
-        self._study.get_trials(deepcopy=False)
-        return Trial(self._study, trial_id)
+        create = self._db.storage.create_running_trial
+        return self.opened(create(self._study_id, signed, preset, after=self._newest))
 
     def _find_lost(self) -> int | None:
         """Find what was done although the answer never came: slots used, a trial taken."""

@@ -48,7 +48,7 @@ class SweepCallback(DriverSide, Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Deliver and tick."""
-        self._writer.flush()
+        self._writer.turn()
         self._audience.tell(lambda observer: observer.tick())
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -18,7 +18,15 @@ from chemprop_hpo.hpo.trial.joined_ray import KNOCK_S, watched_cluster
 from chemprop_hpo.hpo.trial.private_ray import as_guest, private_ray, unheard
 from chemprop_hpo.hpo.trial.temporary import clear_leftovers
 
-__all__ = ["connected", "local_nodes", "nodes", "require_shared_folder"]
+__all__ = [
+    "connected",
+    "local_nodes",
+    "nodes",
+    "require_shared_folder",
+    "warn_where_disk_is_memory",
+]
+
+log = logging.getLogger(__name__)
 
 RAY_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -130,6 +138,24 @@ def local_nodes() -> list[Node]:
     import torch  # slow; a joined cluster is not asked
 
     return [Node(float(os.cpu_count() or 1), float(torch.cuda.device_count()))]
+
+
+def warn_where_disk_is_memory(nbytes: int) -> None:
+    """Say so where data are larger than a node's object store, and lie on its disk then.
+
+    Parameters
+    ----------
+    nbytes : int
+        Size of the data that all workers share.
+    """
+    stores = [n["Resources"].get("object_store_memory", 0) for n in ray.nodes() if n["Alive"]]
+    if nbytes > min(stores):
+        log.warning(
+            "the data take %s MB and Ray's object store holds %s MB: they are kept in files on "
+            "the disk, which is slower; a machine with more shared memory (/dev/shm) is faster",
+            f"{nbytes / 1e6:,.0f}",
+            f"{min(stores) / 1e6:,.0f}",
+        )
 
 
 def require_shared_folder(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,9 @@ START_ATTEMPTS = 5
 START_WITHIN_S = 90.0
 ASK_EVERY_S = 0.2
 UNUSED = ("start_monitor", "start_log_monitor", "start_api_server")
+# Where it is installed, as with Jupyter, each process of Ray's takes two seconds on importing
+# jsonschema to compile a grammar of web addresses, which nothing in Ray asks for.
+SLOW_AND_OPTIONAL = "rfc3987_syntax"
 
 
 @contextlib.contextmanager
@@ -81,7 +85,7 @@ def _start(folder: Path) -> None:
 
 def _start_once(folder: Path) -> None:
     apart = started_apart(lambda leader: note_session(folder, leader))
-    with as_guest(), _lean(), _patient(), apart:
+    with as_guest(), _lean(), _quick_to_import(folder), _patient(), apart:
         # Without `local`, Ray joins whatever cluster it finds.
         ray.init(
             address="local",
@@ -105,6 +109,22 @@ def _lean() -> Iterator[None]:
         _replaced(ray._private.utils, **minimal),
     ):
         yield
+
+
+@contextlib.contextmanager
+def _quick_to_import(folder: Path) -> Iterator[None]:
+    """Let processes that start meanwhile, and theirs, take an optional library for missing."""
+    stand_ins = folder / "missing"
+    stand_ins.mkdir(exist_ok=True)
+    (stand_ins / f"{SLOW_AND_OPTIONAL}.py").write_text("raise ImportError('left out')\n")
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(stand_ins), *([before] if before else [])])
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 def _patient() -> contextlib.AbstractContextManager[None]:

@@ -11,6 +11,7 @@ from chemprop_hpo.hpo.chemistry.fold import Fold
 from chemprop_hpo.hpo.search.asha import Asha
 from chemprop_hpo.hpo.search.searcher import StudySearcher
 from chemprop_hpo.hpo.trial.callback import SweepCallback
+from chemprop_hpo.hpo.trial.cluster import warn_where_disk_is_memory
 from chemprop_hpo.hpo.trial.ending import EarlyEnd
 from chemprop_hpo.hpo.trial.memory_kills import memory_kills_as_deaths
 from chemprop_hpo.hpo.trial.temporary import temporary_folder
@@ -51,6 +52,7 @@ def tune_trials(
     # for its worker, workers would start one after another, some ten seconds each.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(concurrency)
     resources = job.config.resources
+    warn_where_disk_is_memory(fold.nbytes)
     trainable = tune.with_resources(
         tune.with_parameters(TrialTrainable, job=job, fold=fold),
         {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},

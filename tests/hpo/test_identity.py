@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
+from chemprop_hpo.hpo.chemistry.data import read_fold
 from chemprop_hpo.hpo.identity import manifest_of, record_of, study_folder
 from chemprop_hpo.hpo.resuming import sweep_of_study
 from chemprop_hpo.storage.database import Database, open_database
@@ -156,3 +157,19 @@ class TestData:
             (begun_at / name).rename(elsewhere / name)
         monkeypatch.chdir(elsewhere)
         assert taken_up(db).config.data.file == Path("esol.csv")
+
+
+class TestParts:
+    def test_the_manifest_says_which_rows_of_a_file_went_where(self, tmp_path: Path) -> None:
+        one, same, other = (self.parts_of(tmp_path, seed) for seed in (0, 0, 1))
+        assert one == same
+        assert one.keys() == {"train", "validation", "test"}
+        assert all(one[name] != other[name] for name in one)
+
+    def parts_of(self, folder: Path, seed: int) -> dict[str, str]:
+        rows = "".join(f"{'C' * n}O,{n}\n" for n in range(1, 31))
+        (folder / "alcohols.csv").write_text("smiles,y\n" + rows)
+        data = {"file": str(folder / "alcohols.csv"), "target_cols": ["y"]}
+        config = load_stored({"data": data, "seed": seed}).config
+        parts: dict[str, str] = manifest_of(config, read_fold(config))["data"]["file"]["parts"]
+        return parts

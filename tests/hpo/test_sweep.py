@@ -21,7 +21,10 @@ from sqlalchemy import make_url
 
 from chemprop_hpo.configs.errors import ResourceError, StudyMismatchError
 from chemprop_hpo.configs.load import load_stored
-from chemprop_hpo.hpo.sweep import plan_sweep, resume_sweep, start_sweep
+from chemprop_hpo.hpo.ensembles.configurations.choosing import Choice
+from chemprop_hpo.hpo.ensembles.plan import Request
+from chemprop_hpo.hpo.ensembles.run import make_ensembles
+from chemprop_hpo.hpo.sweep import SweepResult, plan_sweep, resume_sweep, start_sweep
 from chemprop_hpo.storage.database import open_database
 from tests.hpo import scripted
 from tests.hpo.scripted import Recorder, table
@@ -71,11 +74,22 @@ def four_cpus_and_a_gpu() -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.fixture(scope="class")
+def swept(
+    four_cpus_and_a_gpu: None, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, SweepResult]:
+    """A folder with a finished sweep."""
+    folder = tmp_path_factory.mktemp("swept")
+    return folder, start_sweep(load_stored(small(folder)))
+
+
 @pytest.mark.usefixtures("four_cpus_and_a_gpu")
 class TestInOneProcess:
-    def test_five_trials_of_five_epochs_take_all_three_heads(self, tmp_path: Path) -> None:
-        result = start_sweep(load_stored(small(tmp_path)))
-        trials = trials_in(tmp_path)
+    def test_five_trials_of_five_epochs_take_all_three_heads(
+        self, swept: tuple[Path, SweepResult]
+    ) -> None:
+        folder, result = swept
+        trials = trials_in(folder)
         assert result.reason == "finished"
         assert sum(result.counts.values()) == len(trials) == 5
         assert {t.state.name for t in trials} <= {"COMPLETE", "PRUNED"}
@@ -84,7 +98,7 @@ class TestInOneProcess:
         assert result.best is not None
         assert result.best.metrics["val_rmse"] > 0
         assert "generalisation_gap" in result.best.metrics
-        models = list((tmp_path / "study").rglob("best.pt"))
+        models = list((folder / "study").rglob("best.pt"))
         assert 1 <= len(models) <= 3
         assert load_model(models[0]).predictor is not None
 
@@ -97,6 +111,18 @@ class TestInOneProcess:
             start_sweep(load_stored(config))
             values.append([t.intermediate_values for t in trials_in(folder)])
         assert values[0] == values[1]
+
+    def test_a_candidate_has_the_weights_of_its_trial_bit_for_bit(
+        self, swept: tuple[Path, SweepResult]
+    ) -> None:
+        folder, result = swept
+        assert result.best is not None
+        made = make_ensembles(load_stored(small(folder)), Request(Choice(1), as_swept=True))
+        (again,) = (made.folder / "combined" / "models").glob("*.pt")
+        (of_trial,) = (folder / "study").rglob(f"*{result.best.number}/best.pt")
+        weights, others = (load_model(path).state_dict() for path in (of_trial, again))
+        assert weights.keys() == others.keys()
+        assert all(torch.equal(weights[name], others[name]) for name in weights)
 
     def test_a_grid_runs_each_point_once_across_a_resume(self, tmp_path: Path) -> None:
         space = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from rdkit import Chem
 
 from chemprop_hpo.configs.errors import DataError
 from chemprop_hpo.configs.schema import DataConfig, SweepConfig
+from chemprop_hpo.hpo.chemistry import packed_graphs
 from chemprop_hpo.hpo.chemistry.data import FoldTables, read_fold
 from chemprop_hpo.hpo.chemistry.features import (
     feature_dims,
@@ -25,6 +27,8 @@ from chemprop_hpo.hpo.chemistry.features import (
     graph_featurizer,
 )
 from chemprop_hpo.hpo.chemistry.molecule_vectors import Filling
+from chemprop_hpo.hpo.chemistry.packed_graphs import PackedGraphs
+from chemprop_hpo.hpo.chemistry.scaling import Scaling
 
 SMILES = (
     "CCO",
@@ -39,6 +43,8 @@ SMILES = (
 MOLECULES = tuple(Chem.MolFromSmiles(smiles) for smiles in SMILES)
 ATOM_FEATURES = ("V1", "V2", "ORGANIC", "RIGR")
 PARTS_OF_A_BATCH = ("V", "E", "edge_index", "rev_edge_index", "batch")
+# Of the molecules 5, 0, 3 and 3.
+FINGERPRINT = "808ac2cd838d9f353e67de3b90376ff76136657efcc91606564e2185b3e66fa6"
 
 
 def _fold_tables(folder: Path, train: str, validation: str) -> tuple[FoldTables, SweepConfig]:
@@ -87,6 +93,50 @@ def test_a_batch_is_in_memory_of_its_own() -> None:
     rows = np.array([0, 3])
     packed.batch(rows).V.zero_()
     assert packed.batch(rows).V.any()
+
+
+def test_a_batch_of_many_molecules_takes_only_its_own_memory() -> None:
+    many = featurise(MOLECULES, "V2").take(np.arange(50_000) % len(SMILES))
+    copied = pickle.loads(pickle.dumps(many.take(np.arange(64))))
+    tracemalloc.start()
+    batch = many.batch(np.arange(64))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 500_000
+    assert torch.equal(batch.V, copied.batch(np.arange(64)).V)
+
+
+@pytest.mark.parametrize("mode", ["V2", "RIGR"])
+def test_graphs_are_packed_as_they_come_in_little_more_memory_than_they_fill(mode: str) -> None:
+    featurizer = graph_featurizer(mode)
+    graphs = [featurizer(molecule) for molecule in MOLECULES]
+    tracemalloc.start()
+    packed = PackedGraphs.pack(graphs[i % len(graphs)] for i in range(5_000))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1.6 * packed.nbytes
+
+
+def test_the_same_molecules_have_one_fingerprint_however_they_were_packed() -> None:
+    whole = featurise(MOLECULES, "V2")
+    some = np.array([5, 0, 3, 3])
+    again = featurise([MOLECULES[row] for row in some], "V2")
+    assert whole.take(some).fingerprint() == again.fingerprint() != whole.fingerprint()
+    # As checkpoints of earlier versions have it.
+    assert again.fingerprint() == FINGERPRINT
+
+
+def test_a_fingerprint_of_many_molecules_takes_little_memory_and_does_not_depend_on_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many = featurise(MOLECULES, "V2").take(np.arange(50_000) % len(SMILES))
+    tracemalloc.start()
+    whole = many.fingerprint()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 15_000_000
+    monkeypatch.setattr(packed_graphs, "_ROWS_AT_ONCE", 1_000_000)
+    assert many.fingerprint() == whole
 
 
 def test_packed_graphs_know_their_length_and_widths() -> None:
@@ -152,6 +202,22 @@ def test_a_fold_pickled_out_of_band_is_the_same_in_read_only_memory(
     assert sum(len(buffer) for buffer in read_only) < 2 * fold.nbytes
     expected = fold.graphs["V2"].batch(fold.train)
     assert torch.equal(copy.graphs["V2"].batch(copy.train).V, expected.V)
+
+
+def test_a_fold_takes_the_scaling_of_its_features_along(
+    small_fold: tuple[FoldTables, SweepConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fold = featurise_fold(*small_fold, ["V2"], ["rdkit_2d", "morgan_binary"])
+    expected = Scaling.of(fold.vectors["rdkit_2d"][fold.train])
+    there = pickle.loads(pickle.dumps(fold))
+
+    def again(values: object) -> Scaling:
+        raise AssertionError("scaled a second time, in another process")
+
+    monkeypatch.setattr(Scaling, "of", again)
+    assert np.array_equal(there.scalings["rdkit_2d"].means, expected.means)
+    assert np.array_equal(there.scalings["rdkit_2d"].scales, expected.scales)
+    assert not there.scalings["morgan_binary"].means.any()
 
 
 @pytest.mark.parametrize(

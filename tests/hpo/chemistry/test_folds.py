@@ -152,3 +152,12 @@ def test_a_folder_that_is_not_there_is_said_when_it_is_read(tmp_path: Path) -> N
     config = of_folder(tmp_path)
     with pytest.raises(DataError, match="there is no such folder"):
         read_folds(config, fold_list(config))
+
+
+def test_equal_molecules_of_folders_are_one_object(tmp_path: Path) -> None:
+    lay_out(tmp_path, "split_0/fold_0", "split_0/fold_1")
+    config = of_folder(tmp_path)
+    first, second = read_folds(config, fold_list(config)).values()
+    shared = set(map(id, first.train.molecules)) & set(map(id, second.train.molecules))
+    assert first.train.smiles == second.train.smiles
+    assert len(shared) == len(set(first.train.smiles))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from chemprop_hpo.configs.errors import DataError
 from chemprop_hpo.configs.schema import DataConfig, SplitConfig, SweepConfig
@@ -44,10 +45,12 @@ def molecules(config: SweepConfig, tables: dict[tuple[int, int], FoldTables]) ->
 def assert_same(one: Fold, other: Fold) -> None:
     assert set(one.graphs) == set(other.graphs)
     for mode, packed in one.graphs.items():
-        for name, array in vars(packed).items():
-            expected = vars(other.graphs[mode])[name]
-            assert array.dtype == expected.dtype
-            np.testing.assert_array_equal(array, expected)
+        assert packed.fingerprint() == other.graphs[mode].fingerprint()
+        rows = np.arange(len(other.graphs[mode]))[::-1]
+        ours, theirs = packed.batch(rows), other.graphs[mode].batch(rows)
+        for name in ("V", "E", "edge_index", "rev_edge_index", "batch"):
+            assert getattr(ours, name).dtype == getattr(theirs, name).dtype
+            assert torch.equal(getattr(ours, name), getattr(theirs, name))
     for name, vectors in one.vectors.items():
         assert vectors.tobytes() == other.vectors[name].tobytes()
         assert one.fillings[name].means.tobytes() == other.fillings[name].means.tobytes()
@@ -69,10 +72,18 @@ def test_each_fold_is_bit_for_bit_what_it_would_be_by_itself(
         assert_same(there.fold(split, fold), featurise_fold(own, config, ATOMS, FEATURES))
 
 
-def test_a_fold_copies_only_what_a_training_asks_for(molecules: MoleculeSet) -> None:
+def test_a_fold_has_only_what_a_training_asks_for(molecules: MoleculeSet) -> None:
     fold = molecules.fold(1, 2, ["V2"], [])
     assert set(fold.graphs) == {"V2"}
     assert not fold.vectors
+
+
+def test_the_graphs_of_all_folds_are_in_the_same_memory(molecules: MoleculeSet) -> None:
+    whole = molecules.graphs["V2"]
+    for split, number in molecules.folds:
+        of_fold = molecules.fold(split, number, ["V2"], []).graphs["V2"]
+        for name in ("_atoms", "_bonds", "_edge_index", "_rev_edge_index"):
+            assert getattr(of_fold, name) is getattr(whole, name)
 
 
 def test_a_molecule_is_featurised_once_however_many_folds_have_it(

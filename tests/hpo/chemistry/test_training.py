@@ -15,7 +15,7 @@ from chemprop_hpo.hpo.chemistry.batches import Batches, epoch_rows
 from chemprop_hpo.hpo.chemistry.criteria import training_criterion
 from chemprop_hpo.hpo.chemistry.epochs import next_report
 from chemprop_hpo.hpo.chemistry.fitting import Fitting, predict, seed_torch
-from chemprop_hpo.hpo.chemistry.model import build_model
+from chemprop_hpo.hpo.chemistry.model import build_model, load_model
 from chemprop_hpo.hpo.chemistry.optimizers import build_optimizer, build_schedule
 from chemprop_hpo.hpo.chemistry.training import NonFiniteLossError, train
 from tests.hpo.trainings import Watcher, make_spec, same
@@ -277,6 +277,30 @@ def test_early_stopping_ends_a_training_with_its_final_figures(make_fold):
     assert last.stop_reason == "early_stopping"
     assert last.epoch == last.best_epoch + 2 < 50
     assert last.final is not None
+
+
+def test_a_training_that_stops_at_the_best_epoch_of_another_gives_its_best_weights(
+    make_fold, tmp_path
+):
+    fold, spec = make_fold(), make_spec(12, optimization={"lr": 0.3})
+    whole = train(spec, fold, keeping(tmp_path / "whole.pt"))
+    assert 1 < whole.best_epoch < 12
+    again = train(replace(spec, last_epoch=whole.best_epoch), fold, keeping(tmp_path / "again.pt"))
+    assert (again.epoch, again.stop_reason) == (whole.best_epoch, "last_epoch")
+    assert again.final == whole.final
+    weights = [load_model(tmp_path / name).state_dict() for name in ("whole.pt", "again.pt")]
+    assert same(*weights)
+
+
+def keeping(path):
+    """Keep the best model at the training's end."""
+
+    def on_epoch(report, progress):
+        if report.stop_reason is not None:
+            progress.save_best(path)
+        return True
+
+    return on_epoch
 
 
 def test_a_training_can_be_stopped_from_outside(make_fold):

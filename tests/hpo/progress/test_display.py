@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import sys
 
 import pytest
@@ -98,10 +97,7 @@ def test_quiet_shows_nothing() -> None:
     assert shown(screen) == ""
 
 
-def test_a_terminal_that_breaks_does_not_reach_the_sweep(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging.getLogger("chemprop_hpo"), "propagate", True)
+def test_a_terminal_that_breaks_does_not_reach_the_sweep(caplog: pytest.LogCaptureFixture) -> None:
     clock, screen = Clock(), console()
     display = LiveDisplay(screen, clock=clock)
     display.sweep_started(started())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import sys
 
 import pytest
@@ -123,10 +122,7 @@ def test_closing_twice_is_harmless() -> None:
     assert not screen.broken
 
 
-def test_a_fault_ends_the_display_and_is_told_once(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging.getLogger("chemprop_hpo"), "propagate", True)
+def test_a_fault_ends_the_display_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     where, before = console(), (sys.stdout, sys.stderr)
     screen = Counter(where, clock=Clock())
     screen.begin()

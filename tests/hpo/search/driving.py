@@ -54,6 +54,7 @@ class Driving:
             self.searcher.on_trial_result(ray_id, report.as_result())
         else:
             self.searcher.on_trial_complete(ray_id, report.as_result())
+        self.writer.flush()  # as a moment later, when the loop has turned
 
     def trials(self) -> list[FrozenTrial]:
         """Return the trials as another process sees them."""

@@ -58,9 +58,9 @@ def test_the_parameter_that_decides_stands_first_and_beyond_chance() -> None:
     assert (found.complete, found.stopped, found.reason) == (30, 0, "")
 
 
-def test_without_stopped_trials_they_are_those_of_optuna_for_the_best_fifth() -> None:
+def test_without_stopped_trials_they_are_those_of_optuna_for_the_same_top() -> None:
     study = study_of(falling())
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.2)
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=5 / 30)
     theirs = optuna.importance.get_param_importances(study, evaluator=evaluator)
     ours = importances(study, ["x", "y"]).by_name
     assert {name: one.share for name, one in ours.items()} == pytest.approx(theirs)
@@ -162,7 +162,7 @@ def test_trials_that_are_all_the_same_point_have_no_importances() -> None:
 
 
 @pytest.mark.parametrize(
-    ("complete", "top"), [(0, 0), (3, 3), (5, 5), (24, 5), (26, 6), (100, 20), (101, 21)]
+    ("complete", "top"), [(0, 0), (3, 3), (5, 5), (50, 5), (51, 6), (100, 10), (101, 11)]
 )
-def test_the_top_is_a_fifth_but_five_at_least(complete: int, top: int) -> None:
+def test_the_top_is_a_tenth_but_five_at_least(complete: int, top: int) -> None:
     assert count_top(complete) == top

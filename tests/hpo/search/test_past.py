@@ -9,8 +9,9 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import Trial, TrialState
 
 from chemprop_hpo.hpo.search.asha import PastTrial
-from chemprop_hpo.hpo.search.past import PastTrials
+from chemprop_hpo.hpo.search.past import OtherDrivers, PastTrials
 from chemprop_hpo.storage.database import open_database
+from chemprop_hpo.storage.drivers import DriverRow, Roster
 
 
 @pytest.fixture
@@ -97,3 +98,60 @@ def test_a_trial_of_another_process_is_seen_while_it_runs(sqlite_url: str) -> No
         assert past.look() == [PastTrial("a", 0, {1: 0.9})]
         report(trial, e2=0.8)
         assert past.look() == [PastTrial("a", 0, {1: 0.9, 2: 0.8})]
+
+
+class Drivers:
+    """Who works on a study, as it is said by hand; and how often all trials were looked at."""
+
+    def __init__(self, study: Study) -> None:
+        self.alive = {"me": True}
+        self.looks = 0
+        self._past = PastTrials(study)
+        self._others = OtherDrivers(self, "me", self._roster)  # type: ignore[arg-type]  # looks below
+
+    def look(self) -> list[PastTrial]:
+        self.looks += 1
+        return self._past.look()
+
+    def hear(self) -> list[str]:
+        return [past.key for past in self._others.look()]
+
+    def _roster(self) -> Roster:
+        left = {name: None if alive else 1.0 for name, alive in self.alive.items()}
+        rows = {
+            name: DriverRow(name, 1, "elsewhere", "boot", 1, 0.0, 0.0, 0.0, at)
+            for name, at in left.items()
+        }
+        return Roster(rows, now=1.0, up_since=0.0)
+
+
+def test_who_works_alone_looks_at_nothing_after_the_first_time(study: Study) -> None:
+    drivers = Drivers(study)
+    report(begin(study, "a"), e1=0.9)
+    assert drivers.hear() == ["a"]
+    report(begin(study, "b"), e1=0.9)
+    assert drivers.hear() == []
+    assert drivers.looks == 1
+
+
+def test_who_has_company_looks_each_time_and_once_after_it_has_left(study: Study) -> None:
+    drivers = Drivers(study)
+    drivers.hear()
+    drivers.alive["you"] = True
+    for key in "ab":
+        report(begin(study, key), e1=0.9)
+        assert drivers.hear() == [key]
+    report(begin(study, "last words"), e1=0.9)
+    drivers.alive["you"] = False
+    assert drivers.hear() == ["last words"]
+    looks = drivers.looks
+    assert drivers.hear() == []
+    assert drivers.looks == looks
+
+
+def test_a_driver_that_came_and_went_between_two_looks_is_heard(study: Study) -> None:
+    drivers = Drivers(study)
+    drivers.hear()
+    report(begin(study, "a"), e1=0.9)
+    drivers.alive["you"] = False
+    assert drivers.hear() == ["a"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from sqlalchemy.exc import OperationalError
 
-from chemprop_hpo.hpo.search.writer import StudyWriter
+from chemprop_hpo.hpo.search.writer import GATHER_S, StudyWriter
+from chemprop_hpo.storage.news import TrialNews
 
 
 class Scene:
@@ -153,3 +155,77 @@ def test_an_outage_that_a_question_met_is_remembered(scene: Scene) -> None:
     assert scene.writer.may_ask()
     error: Any = KeyError("no such trial")
     assert not scene.writer.excuse(error)
+
+
+class Reports:
+    """A writer of reports, and what was written in each transaction."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.fails: Exception | None = None
+        self.ended: set[int] = set()
+        self.written: list[list[int]] = []
+        self.lost: list[int] = []
+        self.writer = StudyWriter(self.lost.append, lambda: self.now, self._write)
+
+    def _write(self, news: Sequence[TrialNews]) -> None:
+        if self.fails is not None:
+            raise self.fails
+        if self.ended & {one.trial_id for one in news}:
+            raise UpdateFinishedTrialError("it has ended")
+        self.written.append([one.trial_id for one in news])
+
+    def report(self, *trials: int) -> None:
+        for trial in trials:
+            self.writer.report(trial, TrialNews(trial, {1: 0.5}))
+
+
+@pytest.fixture
+def reports() -> Reports:
+    return Reports()
+
+
+def test_a_report_is_written_at_once_and_those_right_after_it_together(reports: Reports) -> None:
+    reports.report(1, 2, 3)
+    assert reports.written == [[1]]
+    reports.writer.turn()
+    assert reports.written == [[1]]
+    reports.now += GATHER_S
+    reports.writer.turn()
+    assert reports.written == [[1], [2, 3]]
+
+
+def test_reports_are_written_before_what_follows_them(reports: Reports) -> None:
+    reports.report(1, 2, 3)
+    reports.writer.put(2, lambda: reports.written.append([-2]))
+    assert reports.written == [[1], [2, 3], [-2]]
+    assert not reports.writer.waiting
+
+
+def test_a_trial_that_was_taken_costs_no_other_its_report(reports: Reports) -> None:
+    reports.ended = {2}
+    reports.report(1, 2, 3, 2, 4)
+    assert reports.writer.flush()
+    assert reports.written == [[1], [3, 4]]
+    assert reports.lost == [2]
+
+
+def test_reports_wait_together_while_the_database_is_away(reports: Reports) -> None:
+    reports.fails = away()
+    reports.report(1, 2, 3)
+    assert not reports.writer.flush()
+    reports.fails, reports.now = None, 60.0
+    reports.writer.turn()
+    assert reports.written == [[1, 2, 3]]
+
+
+def test_a_report_that_can_never_be_written_is_raised_and_the_others_arrive(
+    reports: Reports,
+) -> None:
+    reports.report(1, 2, 3)
+    reports.fails = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        reports.writer.flush()
+    reports.fails = None
+    assert reports.writer.flush()
+    assert reports.written == [[1], [3]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -52,6 +53,24 @@ def test_a_private_ray_is_small_and_apart_and_leaves_nothing_even_without_its_gc
     assert not ray_is_gone()
     assert not ray.is_initialized()
     assert session(pids["raylet"]) == session(pids["gcs_server"]) == set()
+
+
+@pytest.mark.parametrize("before", [None, "elsewhere"])
+def test_rays_processes_pass_over_a_library_that_is_slow_to_import(
+    before: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    if before is not None:
+        monkeypatch.setenv("PYTHONPATH", before)
+    look = "import sys, jsonschema; print('lark' in sys.modules, sys.path[2])"
+    with module._quick_to_import(tmp_path):
+        found = subprocess.run(
+            [sys.executable, "-c", look], capture_output=True, text=True, check=True
+        )
+    grammar, second = found.stdout.split()
+    assert grammar == "False"
+    assert before is None or second.endswith(before)
+    assert os.environ.get("PYTHONPATH") == before
 
 
 def test_a_start_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

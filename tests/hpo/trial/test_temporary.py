@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,11 +42,20 @@ def owner() -> Iterator[tuple[subprocess.Popen[str], Path, int]]:
     process = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     folder, leader = process.stdout.readline().split()
+    wait_for_both(int(leader))
     yield process, Path(folder), int(leader)
     process.kill()
     process.wait()
     for left in session(int(leader)):
         left.kill()
+
+
+def wait_for_both(leader: int) -> None:
+    """Wait until the shell has started the worker, and has become the raylet itself."""
+    deadline = time.monotonic() + 30
+    while {process.name() for process in session(leader)} != {"sleep"} or len(session(leader)) < 2:
+        assert time.monotonic() < deadline, session(leader)
+        time.sleep(0.01)
 
 
 def session(leader: int) -> list[psutil.Process]:

@@ -21,9 +21,9 @@ from tests.hpo import scripted
 FOLD: Any = None  # scripts need none
 
 
-def job_of(folder: Path, train: Any = scripted.scripted_train) -> TrialJob:
+def job_of(folder: Path, train: Any = scripted.scripted_train, **sections: Any) -> TrialJob:
     loaded = scripted.sweep_of(
-        folder, [scripted.GOOD], study={"storage": f"sqlite:///{folder}/secret.db"}
+        folder, [scripted.GOOD], study={"storage": f"sqlite:///{folder}/secret.db"}, **sections
     )
     return TrialJob.of(loaded.config, folder / "study", train)
 
@@ -71,6 +71,22 @@ def test_a_worker_takes_one_trial_after_the_other(tmp_path: Path) -> None:
     assert (first.epoch, first.best) == (1, 9.99)
     assert TrialFolder(tmp_path / "study/trials/00000").checkpoints() == []
     worker.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("share", "advice"),
+    [(0.25, "where 4 trials may share a GPU; fewer do with resources.gpus_per_trial=0.5"), (1, "")],
+)
+def test_a_trial_that_is_out_of_memory_says_how_fewer_would_share_its_gpu(
+    tmp_path: Path, share: float, advice: str
+) -> None:
+    job = job_of(tmp_path, resources={"gpus_per_trial": share})
+    worker = Worker(job, trial(0, scripted.OOM))
+    first, last = worker.report(), worker.report()
+    assert (first.stop_reason, first.notes) == (None, ())
+    assert last.stop_reason == "oom"
+    assert advice in "".join(last.notes)
+    assert bool(last.notes) == bool(advice)
 
 
 def test_a_worker_that_has_to_go_leaves_a_checkpoint(tmp_path: Path) -> None:
