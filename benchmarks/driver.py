@@ -1,0 +1,262 @@
+"""What a report costs the driver, held against bare Ray Tune.
+
+    python benchmarks/driver.py [--workers 1 2 4 8] [--trials 16] [--epochs 27] [--repeats 3]
+
+Trials that train nothing report as fast as they can: to Tune alone (``bare``: a class trainable,
+workers used again, no loggers), and to a sweep with more and more of its parts: the study in
+SQLite, ASHA, the live display on a terminal that nobody sees, MLflow in SQLite. No trial is
+stopped early, so that all have the same number of reports. One after the other, again and again,
+in one process on one Ray.
+
+Of each there is the CPU time of the driver's process, all its threads, from the first report to
+the end of the sweep, divided by the number of reports; and its ratio to ``bare`` within one
+repeat: median, least and most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import optuna
+import ray
+from ray import tune
+from rich.console import Console
+
+from chemprop_hpo.configs.load import load_stored
+from chemprop_hpo.configs.schema import SweepConfig
+from chemprop_hpo.hpo.chemistry.data import read_fold
+from chemprop_hpo.hpo.chemistry.epochs import EpochReport
+from chemprop_hpo.hpo.chemistry.features import featurise_fold
+from chemprop_hpo.hpo.chemistry.fold import Fold
+from chemprop_hpo.hpo.drive import Drive
+from chemprop_hpo.hpo.events import Audience, EpochEnded, Observer
+from chemprop_hpo.hpo.identity import manifest_of, record_of
+from chemprop_hpo.hpo.plan import featurizers
+from chemprop_hpo.hpo.progress.display import LiveDisplay
+from chemprop_hpo.hpo.sweep import _trackers
+from chemprop_hpo.hpo.trial.cluster import connected
+from chemprop_hpo.storage.database import open_database
+from chemprop_hpo.storage.studies import open_or_create_study
+
+PARTS = ("database", "asha", "display", "mlflow")
+
+
+def main() -> None:
+    """Run, and print the table."""
+    options = _options()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    # There may be more workers than cores: only the driver's time is counted.
+    ray.init = partial(ray.init, num_cpus=max(options.workers))
+    with tempfile.TemporaryDirectory() as temporary, connected(None):
+        print("| workers | what | CPU ms a report | ratio to bare | least | most |")
+        print("|---|---|---|---|---|---|")
+        for workers in options.workers:
+            found = [
+                _round(options, workers, Path(temporary, f"{workers}-{i}"))
+                for i in range(options.repeats)
+            ]
+            for line in _lines(workers, found):
+                print(line, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=27)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    return parser.parse_args()
+
+
+def _round(options: argparse.Namespace, workers: int, folder: Path) -> dict[str, float]:
+    size = options.trials, options.epochs, workers
+    found = {"bare": _bare(*size)}
+    for part in options.parts:
+        place = folder / part
+        place.mkdir(parents=True)
+        parts = PARTS[: PARTS.index(part) + 1]
+        found[" + ".join(parts)] = _sweep(*size, parts, place)
+    return found
+
+
+class _Mark:
+    """The driver's CPU time since the first report, and how many came after it."""
+
+    def __init__(self) -> None:
+        self.reports = 0
+        self._began = 0.0
+
+    def note(self) -> None:
+        self.reports += 1
+        if self.reports == 1:
+            self._began = time.process_time()
+
+    def ms_a_report(self) -> float:
+        return 1000 * (time.process_time() - self._began) / max(self.reports - 1, 1)
+
+
+# --------------------------------------------------------------------------- bare Tune
+
+
+class _Bare(tune.Trainable):
+    def setup(self, config: dict[str, Any]) -> None:
+        self._epoch = 0
+
+    def step(self) -> dict[str, Any]:
+        self._epoch += 1
+        return {"epoch": self._epoch, "best": 1.0, "done": self._epoch == self.config["epochs"]}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._epoch = 0
+        return True
+
+
+class _Marking(tune.Callback):
+    def __init__(self, mark: _Mark) -> None:
+        self._mark = mark
+
+    def on_trial_result(self, *_: Any, **__: Any) -> None:
+        self._mark.note()
+
+
+def _bare(trials: int, epochs: int, workers: int) -> float:
+    mark = _Mark()
+    with tempfile.TemporaryDirectory() as folder:
+        tune.Tuner(
+            tune.with_resources(_Bare, {"cpu": 1}),
+            param_space={"epochs": epochs},
+            tune_config=tune.TuneConfig(
+                num_samples=trials, max_concurrent_trials=workers, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(storage_path=folder, callbacks=[_Marking(mark)], verbose=0),
+        ).fit()
+    return mark.ms_a_report()
+
+
+# --------------------------------------------------------------------------- a sweep
+
+
+class _Watching:
+    """An observer that marks each epoch and passes over all else."""
+
+    def __init__(self, mark: _Mark) -> None:
+        self._mark = mark
+
+    def epoch_ended(self, event: EpochEnded) -> None:
+        self._mark.note()
+
+    def __getattr__(self, name: str) -> Callable[[Any], None]:
+        if name == "run_id":
+            raise AttributeError(name)
+        return lambda *_: None
+
+
+class _Nothing:
+    """What a training can write of itself, here nothing."""
+
+    def save_checkpoint(self, path: Path) -> None:
+        path.write_bytes(b"")
+
+    def save_best(self, path: Path) -> None:
+        path.write_bytes(b"")
+
+
+def _train(
+    spec: Any, fold: Any, on_epoch: Callable[[EpochReport, Any], bool], resume_from: Any = None
+) -> None:
+    """Report as fast as the driver asks."""
+    metrics = {f"val_{name}": 1.0 for name in ("loss", "rmse", "mae", "r2")}
+    for epoch in range(1, spec.max_epochs + 1):
+        is_last = epoch == spec.max_epochs
+        report = EpochReport(
+            epoch=epoch,
+            value=1.0,
+            best=1.0,
+            best_epoch=1,
+            metrics=metrics,
+            best_metrics=metrics,
+            curve=(1.0,) * epoch,
+            seconds=0.0,
+            stop_reason="max_t" if is_last else None,
+            final=metrics if is_last else None,
+        )
+        if not on_epoch(report, _Nothing()):
+            return
+
+
+def _sweep(trials: int, epochs: int, workers: int, parts: Sequence[str], folder: Path) -> float:
+    table = folder / "molecules.csv"
+    table.write_text("smiles,y\n" + "".join(f"{'C' * i},{i}\n" for i in range(1, 31)))
+    loaded = load_stored(_configuration(trials, epochs, workers, parts, folder, table))
+    config, mark = loaded.config, _Mark()
+    manifest = manifest_of(config)
+    with ExitStack() as stack:
+        db = stack.enter_context(open_database(config.study.storage))
+        study, _ = open_or_create_study(db, config.study_name, record_of(loaded, manifest, folder))
+        observers: list[Observer] = [cast(Observer, _Watching(mark))]
+        if "display" in parts:
+            nowhere = stack.enter_context(open(os.devnull, "w"))
+            console = Console(file=nowhere, force_terminal=True, width=120, height=40)
+            observers.append(stack.enter_context(LiveDisplay(console)))
+        audience = Audience([*observers, *_trackers(loaded, manifest, db, study)])
+        drive = Drive(config, folder / "study", db, study, audience, False, _train)
+        with drive.interrupts:
+            drive.run(_fold(config))
+    if mark.reports != trials * epochs:
+        raise SystemExit(f"{mark.reports} reports, and not {trials * epochs}")
+    return mark.ms_a_report()
+
+
+def _fold(config: SweepConfig) -> Fold:
+    return featurise_fold(read_fold(config), config, *featurizers(config))
+
+
+def _configuration(
+    trials: int, epochs: int, workers: int, parts: Sequence[str], folder: Path, table: Path
+) -> dict[str, Any]:
+    scheduler = {"grace_period": 3, "reduction_factor": 3} if "asha" in parts else {"type": "none"}
+    return {
+        "data": {"file": str(table), "target_cols": ["y"]},
+        "search_space": {
+            "depth": {"type": "randint", "low": 2, "high": 6},
+            "dropout": {"type": "uniform", "low": 0.0, "high": 0.4},
+            "max_lr": {"type": "loguniform", "low": 1e-4, "high": 1e-2},
+        },
+        "num_samples": trials,
+        "scheduler": {"max_t": epochs, **scheduler},
+        "resources": {"max_concurrent_trials": workers, "cpus_per_trial": 1},
+        "study": {
+            "name": "driver",
+            "storage": f"sqlite:///{folder}/studies.db",
+            "folder": str(folder / "study"),
+        },
+        "mlflow": {
+            "tracking": "mlflow" in parts,
+            "tracking_uri": f"sqlite:///{folder}/mlflow.db",
+        },
+    }
+
+
+def _lines(workers: int, found: Sequence[Mapping[str, float]]) -> Iterator[str]:
+    for name in found[0]:
+        ratios = [times[name] / times["bare"] for times in found]
+        figures = statistics.median(ratios), min(ratios), max(ratios)
+        cost = statistics.median(times[name] for times in found)
+        shown = " | ".join(f"{ratio:.2f}" for ratio in figures)
+        yield f"| {workers} | {name} | {cost:.2f} | {shown} |"
+
+
+if __name__ == "__main__":
+    main()

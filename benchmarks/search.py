@@ -1,0 +1,285 @@
+"""Which way of searching finds good models soonest: replays of sweeps from a table of trainings.
+
+    python benchmarks/search.py --data DATA --curves CURVES --out OUT [--seeds 5 ...]
+
+``CURVES`` is what `curves.py` wrote: every point of a small space, trained to its end. A replay
+is a sweep whose trainings are looked up: the package's own sampler, space and ASHA decide, two
+workers train at once, and the clock goes on by the CPU time that each epoch took. So a
+sweep of an hour takes seconds, and many seeds and settings can be held against each other at
+equal time. A point that is suggested twice has the same curve twice.
+
+Written are ``OUT/<data set>.png``, the best validation RMSE so far against time as median and
+quartiles over seeds, and tables in Markdown: the four ways of the picture, then TPE with ASHA
+with one setting changed. In the tables regret is the best value so far minus the best of
+the whole space, averaged over a sweep's time; a sign test says whether a setting differs from
+the default over the same seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import optuna
+from curves import EPOCHS, SETS, Curve, key_of, read_curves, settings_of
+from optuna.trial import Trial, TrialState
+from scipy.stats import binomtest
+
+from chemprop_hpo.configs.load import load_stored
+from chemprop_hpo.configs.schema import SweepConfig
+from chemprop_hpo.hpo.search.asha import Asha
+from chemprop_hpo.hpo.search.reports import TrialReport
+from chemprop_hpo.hpo.search.sampler import build_sampler
+from chemprop_hpo.hpo.search.space import Space
+
+WORKERS = 2
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a sweep searches."""
+
+    name: str
+    sampler: str = "tpe"
+    scheduler: str = "asha"
+    grace_period: int = 3
+    reduction_factor: float = 3
+    startup: int = 10
+    group: bool = True
+
+    def settings(self) -> dict[str, Any]:
+        """Return it as a configuration has it."""
+        return {
+            "sampler": {"type": self.sampler, "n_startup_trials": self.startup},
+            "scheduler": {
+                "type": self.scheduler,
+                "max_t": EPOCHS,
+                "grace_period": self.grace_period,
+                "reduction_factor": self.reduction_factor,
+            },
+        }
+
+
+DEFAULT = Way("tpe + ASHA")
+WAYS = (
+    DEFAULT,
+    Way("tpe", scheduler="none"),
+    Way("random + ASHA", sampler="random"),
+    Way("random", sampler="random", scheduler="none"),
+)
+CHANGES = (
+    *(replace(DEFAULT, name=f"grace_period {n}", grace_period=n) for n in (1, 5, 9)),
+    *(replace(DEFAULT, name=f"reduction_factor {n}", reduction_factor=n) for n in (2, 4)),
+    *(replace(DEFAULT, name=f"n_startup_trials {n}", startup=n) for n in (5, 20, 40)),
+    replace(DEFAULT, name="parameters of a branch one by one", group=False),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """All trainings of a data set, and how long a sweep of it lasts."""
+
+    settings: Mapping[str, Any]
+    curves: Mapping[str, Curve]
+    lasts_s: float
+
+    @property
+    def best(self) -> float:
+        """The best value of all points."""
+        return min(min(curve.values) for curve in self.curves.values())
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The moments at which a sweep became better, and what it had found by then."""
+
+    moments: tuple[float, ...]
+    values: tuple[float, ...]
+    trials: int
+
+    def at(self, moment: float) -> float:
+        """Return the best value at a moment; NaN before the first epoch."""
+        place = int(np.searchsorted(self.moments, moment, side="right"))
+        return self.values[place - 1] if place else np.nan
+
+
+def main() -> None:
+    """Replay, and write the pictures and tables."""
+    options = _options()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.only:
+        table = _table(name, options)
+        sweeps = {
+            way.name: [replay(table, way, seed) for seed in range(options.seeds)]
+            for way in (*WAYS, *CHANGES)
+        }
+        draw(name, table, sweeps, options.out / f"{name}.png")
+        for line in _lines(name, table, sweeps):
+            print(line, flush=True)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--curves", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--only", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument(
+        "--trials", type=int, default=40, help="whole trainings a sweep has time for"
+    )
+    return parser.parse_args()
+
+
+def _table(name: str, options: argparse.Namespace) -> Table:
+    settings = settings_of(name, options.data, options.curves)
+    curves = {key_of(curve.point): curve for curve in read_curves(options.curves / f"{name}.jsonl")}
+    whole = statistics.mean(sum(curve.seconds) for curve in curves.values())
+    return Table(settings, curves, whole * options.trials / WORKERS)
+
+
+# ----------------------------------------------------------------------------- one sweep
+
+
+def replay(table: Table, way: Way, seed: int) -> Replay:
+    """Return how a sweep would have gone."""
+    config = load_stored({**table.settings, **way.settings(), "seed": seed}).config
+    return _Sweep(table, config, way).run()
+
+
+class _Sweep:
+    """Two workers, and the package's own sampler, space and ASHA."""
+
+    def __init__(self, table: Table, config: SweepConfig, way: Way) -> None:
+        self._table = table
+        self._space = Space.of(config)
+        sampler = build_sampler(config.sampler, config.seed, self._space)
+        if not way.group:
+            sampler = optuna.samplers.TPESampler(
+                n_startup_trials=way.startup,
+                multivariate=True,
+                constant_liar=True,
+                seed=config.seed,
+            )
+        self._study = optuna.create_study(sampler=sampler)
+        asha = Asha(config.scheduler, EPOCHS, "min", lambda ray_id: (ray_id, 0))
+        self._asha = asha if config.scheduler.type == "asha" else None
+        self._moments: list[float] = []
+        self._values: list[float] = []
+
+    def run(self) -> Replay:
+        queue: list[tuple[float, int, Trial, Curve, int]] = []
+        for worker in range(WORKERS):
+            trial, curve = self._begin()
+            queue.append((curve.seconds[0], worker, trial, curve, 1))
+        heapq.heapify(queue)
+        while queue:
+            moment, worker, trial, curve, epoch = heapq.heappop(queue)
+            if moment > self._table.lasts_s:
+                continue
+            if self._goes_on(trial, curve, epoch, moment):
+                following = moment + curve.seconds[epoch], worker, trial, curve, epoch + 1
+            else:
+                trial, curve = self._begin()
+                following = moment + curve.seconds[0], worker, trial, curve, 1
+            heapq.heappush(queue, following)
+        return Replay(tuple(self._moments), tuple(self._values), len(self._study.trials))
+
+    def _begin(self) -> tuple[Trial, Curve]:
+        trial = self._study.ask()
+        return trial, self._table.curves[key_of(self._space.suggest(trial))]
+
+    def _goes_on(self, trial: Trial, curve: Curve, epoch: int, moment: float) -> bool:
+        best = min(curve.values[:epoch])
+        if not self._values or best < self._values[-1]:
+            self._moments.append(moment)
+            self._values.append(best)
+        trial.report(best, epoch)
+        is_stopped = self._is_stopped(trial, best, epoch)
+        if epoch == EPOCHS:
+            self._study.tell(trial, best)
+        elif is_stopped:
+            self._study.tell(trial, state=TrialState.PRUNED)
+        return epoch < EPOCHS and not is_stopped
+
+    def _is_stopped(self, trial: Trial, best: float, epoch: int) -> bool:
+        if self._asha is None:
+            return False
+        report = TrialReport(epoch, best, best, epoch)
+        rider = SimpleNamespace(trial_id=str(trial.number))
+        return self._asha.on_trial_result(None, rider, report.as_result()) == "STOP"
+
+
+# ----------------------------------------------------------------------------- what came out
+
+
+def _lines(name: str, table: Table, sweeps: Mapping[str, Sequence[Replay]]) -> Iterator[str]:
+    yield (
+        f"\n{name}: {len(table.curves)} points, the best {table.best:.3f}; a sweep lasts "
+        f"{table.lasts_s:,.0f} s of two workers, {len(sweeps[DEFAULT.name])} seeds"
+    )
+    yield "\n| search | trials | best at a quarter | half | the end | mean regret | and default |"
+    yield "|---|---|---|---|---|---|---|"
+    reference = [_regret(one, table) for one in sweeps[DEFAULT.name]]
+    for way, of_way in sweeps.items():
+        trials = statistics.median(one.trials for one in of_way)
+        bests = [_mean_at(of_way, table.lasts_s * part) for part in (0.25, 0.5, 1.0)]
+        regrets = [_regret(one, table) for one in of_way]
+        cells = [f"{trials:.0f}", *(f"{best:.3f}" for best in bests)]
+        cells += [f"{statistics.mean(regrets):.4f}", _sign(regrets, reference)]
+        yield f"| {way} | " + " | ".join(cells) + " |"
+
+
+def _mean_at(sweeps: Sequence[Replay], moment: float) -> float:
+    return statistics.mean(one.at(moment) for one in sweeps)
+
+
+def _regret(sweep: Replay, table: Table) -> float:
+    """Return the mean distance from the best of the space, from the first epochs to the end."""
+    moments = np.linspace(table.lasts_s / 20, table.lasts_s, 400)
+    return float(np.nanmean([sweep.at(moment) for moment in moments]) - table.best)
+
+
+def _sign(regrets: Sequence[float], reference: Sequence[float]) -> str:
+    better = sum(one < other for one, other in zip(regrets, reference, strict=True))
+    worse = sum(one > other for one, other in zip(regrets, reference, strict=True))
+    if better + worse == 0:
+        return ""
+    p = binomtest(better, better + worse).pvalue
+    return f"better in {better}, worse in {worse} (p {p:.2g})"
+
+
+def draw(name: str, table: Table, sweeps: Mapping[str, Sequence[Replay]], file: Path) -> None:
+    """Draw the median and the quartiles of the best so far against time."""
+    matplotlib.use("Agg")
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    moments = np.linspace(0, table.lasts_s, 400)
+    for way in WAYS:
+        found = np.array([[one.at(moment) for moment in moments] for one in sweeps[way.name]])
+        known = ~np.isnan(found).any(axis=0)
+        low, middle, high = np.quantile(found[:, known], [0.25, 0.5, 0.75], axis=0)
+        (line,) = axes.plot(moments[known] / 60, middle, label=way.name)
+        axes.fill_between(moments[known] / 60, low, high, color=line.get_color(), alpha=0.15)
+    axes.axhline(table.best, color="0.5", lw=1, ls=":", label="best of the space")
+    tail = [one.at(table.lasts_s / 20) for way in WAYS for one in sweeps[way.name]]
+    axes.set_ylim(table.best - 0.01 * table.best, np.nanquantile(tail, 0.75))
+    axes.set_xlabel("minutes of two workers")
+    axes.set_ylabel("best validation RMSE so far")
+    axes.set_title(f"{name}: median and quartiles of {len(sweeps[DEFAULT.name])} sweeps")
+    axes.legend(frameon=False)
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
