@@ -2,8 +2,9 @@
 # use and refreshed when pyproject.toml or constraints.txt change.
 
 VENV ?= .venv
+PEER ?= .venv-peer
 SWEEP ?= configs/sweeps/freesolv.yaml
-EXTRAS := postgres,examples,dev
+EXTRAS := postgres,dashboard,s3,examples,dev
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SHELL_SCRIPTS := .ci/run scripts/*.sh
@@ -21,10 +22,10 @@ export HOME := $(abspath $(VENV))/home
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test faults check format clean
+.PHONY: help install sweep test stack-test faults bench check format clean
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP) ## Make the environment, or refresh it
 
@@ -32,21 +33,41 @@ sweep: $(STAMP) data/freesolv.csv ## Quick start: 16 models of FreeSolv, then a 
 	$(BIN)/chemprop-hpo sweep $(SWEEP)
 
 # They start no Ray and measure no time: several files at once. The others follow one by one.
-SIDE_BY_SIDE = tests/configs tests/conformance tests/storage $(addprefix tests/hpo/, \
-	chemistry evaluation predictor progress report search tracking)
+SIDE_BY_SIDE = tests/benchmarks tests/configs tests/conformance tests/storage tests/test_compose.py \
+	$(addprefix tests/hpo/, chemistry commands evaluation predictor progress promotion report search \
+	tracking ensembles/combining ensembles/configurations ensembles/results) \
+	$(wildcard tests/hpo/ensembles/test_*.py) \
+	$(foreach name,crew jobs,tests/hpo/ensembles/members/test_$(name).py) \
+	$(foreach name,examples identity plan sparkline,tests/hpo/test_$(name).py) \
+	$(foreach name,capacity checkpoint killed_training last_words training_thread weights,\
+	tests/hpo/trial/test_$(name).py)
+
+# Each starts a Ray of its own, and most of their time goes by waiting: two files at once.
+IN_PAIRS = tests/hpo/ensembles/members/test_training.py tests/stack \
+	$(foreach name,contract outages sweep two_drivers,tests/hpo/test_$(name).py) \
+	$(foreach name,cluster continued_training ending failures interrupts joined_ray private_ray \
+	temporary trainable,tests/hpo/trial/test_$(name).py)
 
 test: $(STAMP) ## Run the tests; make test ARGS="-k house" runs some
 ifeq ($(ARGS),)
 	@code=0; set -x; \
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(SIDE_BY_SIDE) || code=$$?; \
-	$(BIN)/pytest $(addprefix --ignore=,$(SIDE_BY_SIDE)) || code=$$?; \
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(IN_PAIRS) || code=$$?; \
+	$(BIN)/pytest $(addprefix --ignore=,$(SIDE_BY_SIDE) $(IN_PAIRS)) || code=$$?; \
 	exit $$code
 else
 	$(BIN)/pytest $(ARGS)
 endif
 
+stack-test: $(STAMP) data/freesolv.csv ## A sweep on the services of docker-compose.yml, without Docker
+	$(BIN)/python -m tests.stack $(ARGS)
+
 faults: $(STAMP) ## Kill sweeps at random moments, an hour of it; ARGS="--kills 10" for less
 	$(BIN)/python -m tests.faults $(ARGS)
+
+bench: $(STAMP) ## Race `chemprop hpopt`, hours of it; ARGS="--only ours --repeats 1" for less
+	@$(MAKE) --no-print-directory $(PEER)/.installed || echo "no $(PEER): Chemprop's own part is left out"
+	$(BIN)/python -u benchmarks/race.py --peer $(PEER) $(ARGS)
 
 check: $(STAMP) ## Format, lint, types, import contracts, shell scripts
 	$(BIN)/ruff format --check .
@@ -69,6 +90,13 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@mkdir -p "$$HOME"
+	@touch $@
+
+# What is raced against. HyperOpt, which Chemprop searches with, needs an older setuptools.
+$(PEER)/.installed: constraints.txt
+	$(PYTHON) -m venv $(PEER)
+	grep -v '^setuptools==' constraints.txt > $(PEER)/constraints.txt
+	$(PEER)/bin/pip install --quiet --constraint $(PEER)/constraints.txt 'chemprop[hpopt]'
 	@touch $@
 
 data/freesolv.csv: scripts/example_data.py | $(STAMP)

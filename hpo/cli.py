@@ -26,10 +26,13 @@ from chemprop_hpo.hpo.commands import (
     studies,
     sweep,
     top_k,
+    track,
     validate,
 )
 from chemprop_hpo.hpo.commands.console import note
+from chemprop_hpo.hpo.commands.dashboard import command as dashboard
 from chemprop_hpo.hpo.commands.options import STORAGE_VARIABLE
+from chemprop_hpo.hpo.commands.registry import program as registry
 from chemprop_hpo.hpo.trial.interrupts import Stopped, stopped_by_signals
 
 __all__ = ["app", "main", "run"]
@@ -38,6 +41,8 @@ PROGRAM = "chemprop-hpo"
 INTERRUPTED = 130
 # What a shell reports for a program that was writing into a closed pipe.
 BROKEN_PIPE = 141
+# What they have done is kept.
+GO_ON = (("sweep",), ("resume",), ("ensembles",), ("registry", "candidate"))
 _PASSWORD = re.compile(r"://[^:/@]*:(.+)@")
 
 HELP = """\
@@ -64,8 +69,11 @@ app.command("resume", help=resume.HELP)(resume.resume)
 app.command("top-k", help=top_k.HELP)(top_k.top_k)
 app.command("predict", help=predict.HELP)(predict.predict)
 app.command("ensembles", help=ensembles.HELP)(ensembles.ensembles)
+app.command("track", help=track.HELP)(track.track)
+app.add_typer(registry.program, name="registry", help=registry.HELP)
 app.command("status", help=status.HELP)(status.status)
 app.command("studies", help=studies.HELP)(studies.studies)
+app.command("dashboard", help=dashboard.HELP)(dashboard.dashboard)
 app.command("delete", help=delete.HELP)(delete.delete)
 app.command("validate", help=validate.HELP)(validate.validate)
 app.command("schema", help=schema.HELP)(schema.schema)
@@ -122,7 +130,8 @@ def _program(
 
 
 def _say_stopped(stop: Stopped, arguments: Sequence[str]) -> int:
-    again = "; the same command goes on" if arguments[0] in ("sweep", "resume", "ensembles") else ""
+    goes_on = any(tuple(arguments[: len(command)]) == command for command in GO_ON)
+    again = "; the same command goes on" if goes_on else ""
     note(f"{stop}; nothing is left running{again}")
     return 128 + stop.number
 

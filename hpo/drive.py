@@ -17,7 +17,7 @@ from chemprop_hpo.hpo.chemistry.fold import Fold
 from chemprop_hpo.hpo.events import Audience, SweepEnded, SweepStarted
 from chemprop_hpo.hpo.search.asha import Asha
 from chemprop_hpo.hpo.search.book import Flight, TrialBook
-from chemprop_hpo.hpo.search.past import PastTrials
+from chemprop_hpo.hpo.search.past import OtherDrivers, PastTrials
 from chemprop_hpo.hpo.search.sampler import build_sampler, preset_points
 from chemprop_hpo.hpo.search.searcher import StudySearcher
 from chemprop_hpo.hpo.search.source import TrialSource
@@ -32,6 +32,7 @@ from chemprop_hpo.hpo.trial.training_thread import Train
 from chemprop_hpo.hpo.trial.tuning import tune_trials
 from chemprop_hpo.hpo.trial.weights import keep_only
 from chemprop_hpo.storage.database import Database
+from chemprop_hpo.storage.drivers import Roster
 from chemprop_hpo.storage.outages import is_full, is_outage, unless_away
 from chemprop_hpo.storage.ownership import BEAT_EVERY_S, Driver, StopReason, continue_trial
 from chemprop_hpo.storage.pulse import Pulse
@@ -281,13 +282,15 @@ class _Flights:
         config = self.drive.config
         if config.scheduler.type == "none":
             return None
-        past = PastTrials(self.drive.study)
+        db, study = self.drive.db, self.drive.study
+        past = PastTrials(study)
+        others = OtherDrivers(past, self.driver.id, lambda: Roster.of(db, study))
         asha = Asha(
             config.scheduler,
             config.max_epochs,
             config.mode,
             self.book.chain_of,
-            others=lambda: past.look() if self.book.writer.may_ask() else (),
+            others=lambda: others.look() if self.book.writer.may_read() else (),
         )
         asha.rebuild(past.look())
         return asha

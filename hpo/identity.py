@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chemprop_hpo.configs.changes import refused_changes
 from chemprop_hpo.configs.errors import StudyMismatchError
@@ -26,16 +26,27 @@ from chemprop_hpo.storage.studies import (
     study_exists,
 )
 
+if TYPE_CHECKING:  # RDKit takes a second to import, and nothing here needs it
+    from chemprop_hpo.hpo.chemistry.data import FoldTables
+
 __all__ = ["check_study", "manifest_of", "record_of", "study_folder"]
 
 log = logging.getLogger(__name__)
 
 
-def manifest_of(config: SweepConfig) -> dict[str, Any]:
-    """Return what must be known to repeat the sweep; reads every data file for its hash."""
+def manifest_of(config: SweepConfig, tables: FoldTables | None = None) -> dict[str, Any]:
+    """Return what must be known to repeat the sweep; reads every data file for its hash.
+
+    Parameters
+    ----------
+    config : SweepConfig
+    tables : FoldTables, optional
+        The sweep's own fold. Where it is cut out of one file, the manifest says which rows went
+        where, so that a machine that would cut otherwise is told from this one.
+    """
     return build_manifest(
         seed=config.seed,
-        data=_data_of(config),
+        data=_data_of(config, tables),
         threads=config.resources.cpus_per_trial,
         devices=("cuda",) if config.resources.gpus_per_trial else ("cpu",),
     )
@@ -116,9 +127,11 @@ def check_study(
 # ----------------------------------------------------------------------------- steps
 
 
-def _data_of(config: SweepConfig) -> dict[str, Any]:
+def _data_of(config: SweepConfig, tables: FoldTables | None) -> dict[str, Any]:
     """Return fingerprint and place of each data file: a resume may begin in another folder."""
-    prints = file_fingerprints(config)
+    prints: dict[str, dict[str, Any]] = {n: {**p} for n, p in file_fingerprints(config).items()}
+    if tables is not None and "file" in prints:
+        prints["file"]["parts"] = {n: part.fingerprint() for n, part in tables.parts.items()}
     named = {"test_file": config.data.test_file, "blind_file": config.data.blind_file}
     paths: dict[str, Path | None] = {**data_files(config.data), **named}
     return {

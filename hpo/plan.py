@@ -15,7 +15,7 @@ from chemprop_hpo.configs.schema import (
 )
 from chemprop_hpo.configs.secrets import mask_url
 from chemprop_hpo.configs.space import grid_values
-from chemprop_hpo.hpo.chemistry.data import read_fold
+from chemprop_hpo.hpo.chemistry.data import FoldTables, read_fold
 from chemprop_hpo.hpo.identity import check_study, manifest_of
 from chemprop_hpo.hpo.search.sampler import sample_points
 from chemprop_hpo.hpo.search.space import Space
@@ -51,11 +51,12 @@ def plan_sweep(loaded: LoadedSweep, *, accept_changed_data: bool = False) -> Swe
     config = loaded.config
     space = Space.of(config)
     check_tracking(config)
+    tables = read_fold(config)
     return SweepPlan(
         config_yaml=dump_stored(loaded.stored),
-        data_lines=read_fold(config).report.lines(),
+        data_lines=tables.report.lines(),
         resource_lines=_resource_lines(config),
-        storage_line=_storage_line(loaded, accept_changed_data),
+        storage_line=_storage_line(loaded, tables, accept_changed_data),
         space_tree=space.tree(),
         space_size=space.describe_size(),
         samples=sample_points(config, space, SAMPLES),
@@ -104,8 +105,8 @@ def _resource_lines(config: SweepConfig) -> list[str]:
         return list(place(config.resources, nodes()).lines)
 
 
-def _storage_line(loaded: LoadedSweep, accept_changed_data: bool) -> str:
-    manifest = manifest_of(loaded.config)
+def _storage_line(loaded: LoadedSweep, tables: FoldTables, accept_changed_data: bool) -> str:
+    manifest = manifest_of(loaded.config, tables)
     what = check_study(loaded, manifest, accept_changed_data=accept_changed_data)
     study = loaded.config.study
     return f"study {study.name!r} {what}: {mask_url(study.storage)}"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import ray
 
+from chemprop_hpo.configs.errors import TrackingError
 from chemprop_hpo.configs.load import LoadedSweep
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.data import read_fold
@@ -20,12 +22,14 @@ from chemprop_hpo.hpo.identity import check_study, manifest_of, record_of, study
 from chemprop_hpo.hpo.plan import SweepPlan, check_tracking, featurizers, plan_sweep
 from chemprop_hpo.hpo.resuming import sweep_of_study
 from chemprop_hpo.hpo.search.space import Space
+from chemprop_hpo.hpo.tracking.observations import Observations
 from chemprop_hpo.hpo.trial.capacity import place
 from chemprop_hpo.hpo.trial.cluster import connected, local_nodes, nodes
 from chemprop_hpo.hpo.trial.training_thread import Train
 from chemprop_hpo.hpo.trial.weights import claim_folder, refuse_foreign
-from chemprop_hpo.storage.database import open_database
-from chemprop_hpo.storage.studies import open_or_create_study, study_exists
+from chemprop_hpo.storage.database import Database, open_database
+from chemprop_hpo.storage.drivers import live_drivers
+from chemprop_hpo.storage.studies import Study, open_or_create_study, study_exists
 
 __all__ = ["SweepPlan", "SweepResult", "plan_sweep", "resume_sweep", "start_sweep"]
 
@@ -68,7 +72,7 @@ def start_sweep(
         # First everything that the user may have to put right; nothing is stored before.
         tables = read_fold(config)
         _check_fits(config, stack)
-        manifest = manifest_of(config)
+        manifest = manifest_of(config, tables)
         check_study(loaded, manifest, accept_changed_data=accept_changed_data)
         check_tracking(config)
         _say(tables.report.lines())
@@ -84,9 +88,12 @@ def start_sweep(
             db, config.study_name, record, accept_changed_data=accept_changed_data
         )
         claim_folder(folder, study.study_name, study.user_attrs["created"], db.masked_url)
-        audience = Audience([*observers, *_trackers(loaded, manifest)])
+        if created:
+            db.storage.write_study_user_attrs(db.study_id(study), {"manifest": manifest})
+        audience = Audience([*observers, *_trackers(loaded, manifest, db, study)])
         drive = Drive(config, folder, db, study, audience, not created, train)
         if done := drive.result_if_done():
+            _log_what_is_missing(config, db, study)
             return done
         stack.enter_context(connected(config.ray.address))
         with drive.interrupts:
@@ -149,17 +156,44 @@ def _check_fits(config: SweepConfig, stack: ExitStack) -> None:
         place(config.resources, nodes())
 
 
-def _trackers(loaded: LoadedSweep, manifest: Mapping[str, Any]) -> tuple[Observer, ...]:
-    if not loaded.config.mlflow.tracking:
+def _trackers(
+    loaded: LoadedSweep, manifest: Mapping[str, Any], db: Database, study: Study
+) -> tuple[Observer, ...]:
+    config = loaded.config
+    if not config.mlflow.tracking:
         return ()
+    from chemprop_hpo.hpo.tracking.account import read_account, read_best
     from chemprop_hpo.hpo.tracking.mlflow_runs import MlflowObserver  # seconds to import
 
     return (
         MlflowObserver(
-            loaded.config.mlflow,
-            study=loaded.config.study_name,
+            config.mlflow,
+            study=config.study_name,
             config_stored=loaded.stored,
             manifest=dict(manifest),
-            space=Space.of(loaded.config).to_json(),
+            space=Space.of(config).to_json(),
+            created=str(study.user_attrs["created"]),
+            read_account=partial(read_account, db, study, config),
+            read_best=partial(read_best, study, config),
+            read_observations=partial(_read_observations, study, config),
+            others_at_work=lambda: len(live_drivers(db, study)) > 1,
         ),
     )
+
+
+def _read_observations(study: Study, config: SweepConfig) -> Observations:
+    from chemprop_hpo.hpo.report.searched.observations import read_observations  # matplotlib
+
+    return read_observations(study, config)
+
+
+def _log_what_is_missing(config: SweepConfig, db: Database, study: Study) -> None:
+    """Fill in what the driver that ran the last trial could not log: it may have been killed."""
+    if not config.mlflow.tracking:
+        return
+    from chemprop_hpo.hpo.tracking.fill_in import fill_in
+
+    try:
+        fill_in(db, study, config, thorough=False, read_observations=_read_observations)
+    except TrackingError as problem:
+        log.warning("%s", problem)
