@@ -155,9 +155,13 @@ def open_database(url: str, *, create: bool = True) -> Database:
             _refuse_unready(masked, content, create)
             _create_tables(parsed, masked)
         db = Database(OptunaStorage(parsed, create=False), masked)
-        check_versions(db.storage, masked)
-        if create:
-            db.upgrade()
+        try:
+            check_versions(db.storage, masked)
+            if create:
+                db.upgrade()
+        except BaseException:
+            db.close()
+            raise
     return db
 
 

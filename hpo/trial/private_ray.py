@@ -17,7 +17,12 @@ import ray._private.utils
 import ray._private.worker
 
 from chemprop_hpo.configs.errors import SweepFailedError
-from chemprop_hpo.hpo.trial.ray_processes import end_ray, ray_is_gone, started_apart
+from chemprop_hpo.hpo.trial.ray_processes import (
+    end_ray,
+    nothing_collected,
+    ray_is_gone,
+    started_apart,
+)
 from chemprop_hpo.hpo.trial.temporary import note_session, temporary_folder
 
 __all__ = ["as_guest", "private_ray", "unheard"]
@@ -162,8 +167,9 @@ def _replaced(owner: Any, **functions: Any) -> Iterator[None]:
 
 def _stop() -> None:
     try:
-        if ray_is_gone():
-            end_ray()  # the rest would wait for what is gone
-        ray.shutdown()
+        with nothing_collected():
+            if ray_is_gone():
+                end_ray()  # the rest would wait for what is gone
+            ray.shutdown()
     finally:
         end_ray()

@@ -25,7 +25,7 @@ def _config(folder: Path, storage: str, draw: random.Random) -> dict[str, Any]:
     epochs = draw.randint(6, 9)
     experts = "ffn_type == 'mixture_of_experts'"
     return {
-        "data": {"file": str(_table(folder, 60)), "target_cols": ["y"]},
+        "data": {"file": str(_table(folder, 160)), "target_cols": ["y"]},
         "split": {"method": "random", "test_fraction": 0.1, "val_fraction": 0.2},
         "model": {"depth": 2, "message_hidden_dim": 16, "hidden_dim": 16},
         # Small batches: an epoch should take long enough to be killed in.

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import ray
 import ray._private.worker
+from ray.air.execution.resources.placement_group import PlacementGroupResourceManager
+from ray.air.execution.resources.request import ResourceRequest
 
 from chemprop_hpo.configs.errors import SweepFailedError
 from chemprop_hpo.hpo.trial import private_ray as module
 from chemprop_hpo.hpo.trial.cluster import connected
+from chemprop_hpo.hpo.trial.interrupts import Interrupts, RayIsGone
 from chemprop_hpo.hpo.trial.ray_processes import end_ray, ray_is_gone
+
+
+def node() -> Any:
+    """Return the node of Ray that this process has started."""
+    return ray._private.worker._global_node
 
 
 def session(leader: int) -> set[int]:
@@ -37,7 +47,7 @@ def test_a_private_ray_is_small_and_apart_and_leaves_nothing_even_without_its_gc
     handler = signal.getsignal(signal.SIGTERM)
     with connected(None):
         assert signal.getsignal(signal.SIGTERM) is handler
-        processes = ray._private.worker._global_node.all_processes
+        processes = node().all_processes
         pids = {kind: info.process.pid for kind, (info,) in processes.items()}
         assert set(pids) == {"gcs_server", "raylet"}
         assert {os.getsid(pid) for pid in pids.values()} == set(pids.values())
@@ -53,6 +63,25 @@ def test_a_private_ray_is_small_and_apart_and_leaves_nothing_even_without_its_gc
     assert not ray_is_gone()
     assert not ray.is_initialized()
     assert session(pids["raylet"]) == session(pids["gcs_server"]) == set()
+
+
+def test_what_tune_leaves_behind_asks_nothing_of_a_ray_that_is_gone() -> None:
+    with Interrupts("never said") as interrupts, connected(None):
+        with interrupts.in_ray():
+            manager: Any = PlacementGroupResourceManager()
+            request = ResourceRequest([{"CPU": 1}])
+            manager.request_resources(request)
+            while not manager.has_resources_ready(request):
+                time.sleep(0.05)
+            manager.itself = manager  # collected some time, as Tune's are
+            (raylet,) = node().all_processes["raylet"]
+            raylet.process.kill()
+            while not ray_is_gone():
+                time.sleep(0.01)
+            raise RayIsGone
+        del manager  # type: ignore[unreachable]  # what is raised ends there
+        gc.collect()  # unless Ray was left, this process ends here, after a minute
+        assert not ray.is_initialized()
 
 
 @pytest.mark.parametrize("before", [None, "elsewhere"])
