@@ -6,8 +6,8 @@
 ``DATA`` holds ``esol/delaney-processed.csv``, ``biogen_adme/{HLM,RLM,Sol}_{train,test}.csv`` and
 ``expansionrx/expansion_data_train.csv``. Each study is kept in ``OUT``: a run that was ended goes
 on where it was. An ESOL split's tuned arm took 20 to 40 minutes on two CPU cores that did other
-work as well; all of it takes hours. The last lines are tables in Markdown, and
-``OUT/figures.csv`` has all.
+work as well; all of it takes hours. What was measured lies in ``benchmarks/figures``, a file a
+study, and is not measured again while it lies there. The last lines are tables in Markdown.
 
 Every data set has three arms. ``defaults`` are Chemprop's own hyperparameters, ``features`` the
 same with RDKit descriptors beside the graph, ``tuned`` the best three of a short sweep that
@@ -37,6 +37,7 @@ from chemprop_hpo.hpo.ensembles.plan import Request
 from chemprop_hpo.hpo.ensembles.run import make_ensembles
 from chemprop_hpo.hpo.sweep import start_sweep
 
+FIGURES = Path(__file__).parent / "figures"
 FEATURES = "v1_rdkit_2d_normalized"
 TRIALS = 10
 TOP_K = 3
@@ -135,8 +136,7 @@ def main() -> None:
             for case in cases:
                 if arm in case.arms:
                     parts.append(_figures(case, arm, options.out))
-                    figures = pd.concat(parts, ignore_index=True)
-                    figures.to_csv(options.out / "figures.csv", index=False)
+        figures = pd.concat(parts, ignore_index=True)
         for line in _report(suite, figures[figures.suite == suite]):
             print(line, flush=True)
 
@@ -152,11 +152,12 @@ def _options() -> argparse.Namespace:
 
 def _figures(case: Case, arm: str, out: Path) -> pd.DataFrame:
     """Return the figures of one arm, trained now unless they are there already."""
-    place = (out / case.suite / f"{case.name}-{case.seed}-{arm}").absolute()
-    done = place / "figures.csv"
+    name = f"{case.name}-{case.seed}-{arm}"
+    done = FIGURES / case.suite / f"{name}.csv"
     if not done.exists():
-        found = _train(case, arm, place)
-        found.to_csv(done, index=False)
+        found = _train(case, arm, (out / case.suite / name).absolute())
+        done.parent.mkdir(parents=True, exist_ok=True)
+        found.to_csv(done, index=False, float_format="%.6g")
     figures = pd.read_csv(done, keep_default_na=False, na_values=[""])
     labels = {"suite": case.suite, "name": case.name, "seed": case.seed, "arm": arm}
     return figures.assign(**labels)
