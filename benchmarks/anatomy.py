@@ -5,7 +5,7 @@
 
 The same model is trained on one thread as `training.py` has it: by stock Chemprop's classes, and
 as a trial of this package, whose whole work is counted: batches, validation, reports,
-checkpoints. The CPU seconds of an epoch are measured without a profiler. What the gradients' part of
+checkpoints. CPU seconds of an epoch are measured without a profiler. What the gradients' part of
 them went into is the share of each kind of operation in a profile of ``torch.profiler``: the
 operations are added up by name, each without those that it calls.
 """
@@ -93,7 +93,7 @@ def _draw(
     names: Sequence[str], bars: Mapping[str, Mapping[str, float]], options: argparse.Namespace
 ) -> None:
     figure, axes = plt.subplots(figsize=(8, 2.9), layout="constrained")
-    for place, (bar, parts) in enumerate(reversed(bars.items())):
+    for place, (_bar, parts) in enumerate(reversed(bars.items())):
         left = 0.0
         for number, name in enumerate(names):
             width = parts.get(name, 0.0)

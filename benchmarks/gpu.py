@@ -15,6 +15,7 @@ With ``--device cpu`` it only shows that it runs.
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import statistics
 import time
@@ -117,7 +118,7 @@ def _epochs(
             losses.append(loss.detach())
         mean = float(torch.stack(losses).mean())  # waits for the GPU
         ends.append(time.perf_counter())
-    lasted = [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    lasted = [after - before for before, after in itertools.pairwise(ends)]
     return statistics.median(lasted), mean
 
 
