@@ -16,7 +16,7 @@ from chemprop_hpo.hpo.tracking.account import Account, Best
 from chemprop_hpo.hpo.tracking.artifacts import Shelf
 from chemprop_hpo.hpo.tracking.metric_names import accepted_names
 from chemprop_hpo.hpo.tracking.observations import Observations
-from chemprop_hpo.hpo.tracking.runs import TAG, Runs, shown_tag
+from chemprop_hpo.hpo.tracking.runs import TAG, Runs, Step, shown_tag
 from chemprop_hpo.hpo.tracking.wanted import BEST_SO_FAR, WantedRun
 
 __all__ = ["Added", "Filling", "now"]
@@ -168,8 +168,10 @@ class Filling:
             return 0
         run_id = str(run.info.run_id)
         known = set() if is_new else self._runs.steps_of(run_id, BEST_SO_FAR)
-        new = {step: metrics for step, metrics in wanted.curve.items() if step not in known}
-        self._runs.log_steps(run_id, self._sweep, new, wanted.ended or now())
+        at = wanted.ended or now()
+        curve = wanted.curve.items()
+        new = [Step(step, metrics, at) for step, metrics in curve if step not in known]
+        self._runs.log_steps(run_id, self._sweep, new)
         return len(new)
 
     def _add_figures(self, run: Run, wanted: WantedRun) -> int:

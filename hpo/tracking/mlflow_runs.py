@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -23,7 +25,7 @@ from chemprop_hpo.hpo.tracking.filling import now
 from chemprop_hpo.hpo.tracking.observations import Observations, observed
 from chemprop_hpo.hpo.tracking.outbox import Outbox
 from chemprop_hpo.hpo.tracking.run_log import RunLog
-from chemprop_hpo.hpo.tracking.runs import TAG
+from chemprop_hpo.hpo.tracking.runs import TAG, Step
 from chemprop_hpo.hpo.tracking.server import (
     answers,
     check_reachable,
@@ -42,16 +44,20 @@ __all__ = ["MlflowObserver", "check_reachable"]
 
 _log = logging.getLogger(__name__)
 
+GATHER_S = 2.0
+"""Seconds for which the epochs of a trial are gathered before they are sent."""
 _SWEEP_STATUS = {"finished": "FINISHED", "time_budget": "FINISHED", "interrupted": "KILLED"}
 
 
 class MlflowObserver:
     """An observer that writes what it is told to MLflow, on a thread of its own.
 
-    A sweep is one parent run, named after the study, and one nested run a trial, with one
-    `log_batch` an epoch (step = epoch). The metrics of the best epoch are logged again under
-    ``best/``. A resumed sweep goes on with its earlier parent run. While the server is away,
-    events are kept in memory and delivered in order once it answers.
+    A sweep is one parent run, named after the study, and one nested run a trial, with the metrics
+    of each epoch (step = epoch); those of a trial that end within `GATHER_S` of each other go in
+    one request, since each costs the server, or this process, many times an epoch's report. What
+    a kill takes from memory is filled in by ``resume`` or ``track``. The metrics of the best
+    epoch are logged again under ``best/``. A resumed sweep goes on with its earlier parent run.
+    While the server is away, events are kept in memory and delivered in order once it answers.
 
     Parameters
     ----------
@@ -102,6 +108,8 @@ class MlflowObserver:
         self._read_account, self._read_best = read_account, read_best
         self._read_observations, self._others_at_work = read_observations, others_at_work
         self._last_epoch: dict[int, int] = {}
+        self._gathered: dict[int, list[Step]] = {}
+        self._deliver_at = math.inf
         self._runs: RunLog | None = None
         with ExitStack() as stack:
             stack.enter_context(short_patience())
@@ -157,17 +165,20 @@ class MlflowObserver:
     def epoch_ended(self, event: EpochEnded) -> None:
         """Log the metrics of an epoch; one that was logged before is not logged again."""
         before = self._last_epoch.get(event.number)
-        if (runs := self._runs) is None or before is None or event.epoch <= before:
+        if self._runs is None or before is None or event.epoch <= before:
             return
         self._last_epoch[event.number] = event.epoch
         metrics = dict(event.metrics)
         metrics |= {BEST_SO_FAR: event.best, "epoch_seconds": event.seconds}
-        self._send(runs.log_metrics, event.number, metrics, event.epoch, now())
+        self._gathered.setdefault(event.number, []).append(Step(event.epoch, metrics, now()))
+        self._deliver_at = min(self._deliver_at, time.monotonic() + GATHER_S)
+        self.tick()
 
     def trial_ended(self, event: TrialEnded) -> None:
         """Log how a trial ended, and end its run; a trial that never ran has none."""
         if (runs := self._runs) is None or event.number not in self._last_epoch:
             return
+        self._deliver(runs, event.number)
         at = now()
         metrics = best_figures(event.metrics, event.value)
         step, status = event.best_epoch or event.epochs, status_of(event.state, event.stop_reason)
@@ -175,7 +186,16 @@ class MlflowObserver:
         self._send(runs.end_trial, event.number, _trial_tags(event), status, at)
 
     def tick(self) -> None:
-        """Do nothing: the thread that delivers needs no reminding."""
+        """Hand over the epochs that have been gathered, once that is due."""
+        if self._runs is not None and time.monotonic() >= self._deliver_at:
+            self._deliver(self._runs, *self._gathered)
+
+    def _deliver(self, runs: RunLog, *numbers: int) -> None:
+        for number in numbers:
+            if steps := self._gathered.pop(number, None):
+                self._send(runs.log_steps, number, steps)
+        if not self._gathered:
+            self._deliver_at = math.inf
 
     def sweep_ended(self, event: SweepEnded) -> None:
         """End every run that is still open, and wait until all is delivered or given up."""
@@ -184,6 +204,7 @@ class MlflowObserver:
         self._close()
 
     def _end_runs(self, runs: RunLog, event: SweepEnded, at: int) -> None:
+        self._deliver(runs, *self._gathered)
         left = {f"{TAG}.state": "FAIL", f"{TAG}.stop_reason": "interrupted"}
         self._send(runs.end_open_trials, left, "KILLED", at)
         counts = {f"{TAG}.trials.{state}": count for state, count in event.counts.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mlflow import MlflowClient
@@ -13,7 +13,7 @@ from chemprop_hpo.hpo.tracking.account import Account, Best
 from chemprop_hpo.hpo.tracking.artifacts import Shelf
 from chemprop_hpo.hpo.tracking.filling import SWEEP, Added, Filling
 from chemprop_hpo.hpo.tracking.observations import Observations
-from chemprop_hpo.hpo.tracking.runs import TAG, Runs, shown_tag
+from chemprop_hpo.hpo.tracking.runs import TAG, Runs, Step, shown_tag
 from chemprop_hpo.hpo.tracking.sweep_run import SweepRun
 
 __all__ = ["RunLog"]
@@ -126,6 +126,10 @@ class RunLog:
     def log_metrics(self, number: int, metrics: Mapping[str, float], step: int, at: int) -> None:
         """Log metrics of a trial at a step; repeated, they count once."""
         self.runs.log_metrics(self.trials[number], self._parent(), metrics, step, at)
+
+    def log_steps(self, number: int, steps: Iterable[Step]) -> None:
+        """Log metrics of a trial at several steps; repeated, they count once."""
+        self.runs.log_steps(self.trials[number], self._parent(), steps)
 
     def end_trial(self, number: int, tags: Mapping[str, Any], status: str, at: int) -> None:
         """End a trial's run as ``FINISHED``, ``FAILED`` or ``KILLED``."""

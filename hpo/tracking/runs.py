@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
@@ -15,7 +15,7 @@ from mlflow.store.entities import PagedList
 
 from chemprop_hpo.hpo.tracking.metric_names import accepted_names
 
-__all__ = ["TAG", "Runs", "flat", "shown_param", "shown_tag"]
+__all__ = ["TAG", "Runs", "Step", "flat", "shown_param", "shown_tag"]
 
 TAG = "chemprop_hpo"
 """Before the dot of every tag that is ours."""
@@ -30,6 +30,16 @@ _MAX_TAG_LENGTH = 5000
 _PAGE = 100  # runs with all that they hold: more would take a server seconds
 
 _T = TypeVar("_T")
+
+
+class Step(NamedTuple):
+    """What is logged of a run at one step."""
+
+    step: int
+    metrics: Mapping[str, float]
+    """Those that are not finite are left out."""
+    at: int
+    """Milliseconds since 1970."""
 
 
 class Runs:
@@ -134,20 +144,17 @@ class Runs:
         at : int
             Milliseconds since 1970.
         """
-        self.log_steps(run_id, names_on, {step: metrics}, at)
+        self.log_steps(run_id, names_on, [Step(step, metrics, at)])
 
-    def log_steps(
-        self, run_id: str, names_on: str, steps: Mapping[int, Mapping[str, float]], at: int
-    ) -> None:
-        """Log metrics of several steps, as `log_metrics` does."""
-        given = [(name, step) for step, metrics in steps.items() for name in metrics]
-        finite = {pair: float(steps[pair[1]][pair[0]]) for pair in given}
-        finite = {pair: value for pair, value in finite.items() if math.isfinite(value)}
-        if dropped := {name for name, _ in set(given) - finite.keys()}:
+    def log_steps(self, run_id: str, names_on: str, steps: Iterable[Step]) -> None:
+        """Log metrics of several steps in few requests, as `log_metrics` does one."""
+        given = [(n, float(value), step) for step in steps for n, value in step.metrics.items()]
+        finite = [entry for entry in given if math.isfinite(entry[1])]
+        if dropped := {name for name, value, _ in given if not math.isfinite(value)}:
             _log.debug("not logged, since not finite: %s", ", ".join(sorted(dropped)))
-        shown = accepted_names(dict.fromkeys(name for name, _ in finite))
+        shown = accepted_names(dict.fromkeys(name for name, _, _ in finite))
         self._remember_names(names_on, shown)
-        entries = (Metric(shown[n], value, at, step) for (n, step), value in finite.items())
+        entries = (Metric(shown[name], value, step.at, step.step) for name, value, step in finite)
         for batch in _batches(entries, _MAX_METRICS):
             self._answer(self.client.log_batch(run_id, metrics=batch, synchronous=True))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from chemprop_hpo.hpo.tracking import mlflow_runs
 from chemprop_hpo.hpo.tracking.fill_in import fill_in
 from tests.hpo.tracking.known_study import add_trial, known_study, opened
 from tests.hpo.tracking.real_server import Way, wait_for
@@ -23,6 +24,11 @@ from tests.hpo.tracking.test_mlflow_runs import (
     steps,
     trial,
 )
+
+
+@pytest.fixture(autouse=True)
+def _each_epoch_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_runs, "GATHER_S", 0.0)
 
 
 def test_a_server_that_answers_500_for_a_while_costs_a_warning(

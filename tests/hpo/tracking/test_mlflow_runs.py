@@ -27,6 +27,7 @@ from chemprop_hpo.hpo.events import (
     TrialEnded,
     TrialStarted,
 )
+from chemprop_hpo.hpo.tracking import mlflow_runs
 from chemprop_hpo.hpo.tracking.account import read_account, read_best
 from chemprop_hpo.hpo.tracking.mlflow_runs import MlflowObserver
 from chemprop_hpo.hpo.tracking.outbox import Outbox
@@ -290,8 +291,9 @@ def test_entry_that_is_delivered_twice_counts_once(
 
 
 def test_a_resumed_sweep_adds_what_the_killed_driver_did_not_log(
-    uri: str, client: MlflowClient, tmp_path: Path
+    uri: str, client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mlflow_runs, "GATHER_S", 0.0)
     # The driver was killed with trial 0 at its first epoch for MLflow, at its end for the study.
     killed = observer(uri)
     play(killed, started(), trial(0), epoch(0, 1))
@@ -383,6 +385,40 @@ def test_refused_entry_costs_one_warning_and_nothing_else(
     assert "entries could not be logged" in last
     _, trials = split_runs(client)
     assert steps(client, trials[1], "val_loss") == [1]
+
+
+def test_the_epochs_of_a_trial_go_in_one_request(
+    uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = 0
+    log_batch = MlflowClient.log_batch
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal requests
+        requests += bool(options.get("metrics"))
+        return log_batch(*arguments, **options)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", counted)
+    told = observer(uri)
+    play(told, started(), trial(0), *(epoch(0, e) for e in range(1, 6)), over())
+    assert requests == 1
+    _, trials = split_runs(client)
+    assert steps(client, trials[0], "val_rmse") == [1, 2, 3, 4, 5]
+    history = client.get_metric_history(trials[0].info.run_id, "val_rmse")
+    ends = [entry.timestamp for entry in history]
+    assert ends == sorted(ends)
+
+
+def test_what_is_gathered_is_sent_once_it_is_due(
+    uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_runs, "GATHER_S", 0.2)
+    told = observer(uri)
+    play(told, started(), trial(0), epoch(0, 1), epoch(0, 2))
+    time.sleep(0.3)
+    told.tick()
+    wait_for(lambda: steps(client, split_runs(client)[1][0], "val_loss") == [1, 2])
+    told.sweep_ended(over())
 
 
 def test_driver_is_not_kept_waiting(uri: str) -> None:
