@@ -11,16 +11,17 @@ study, and is not measured again while it lies there. The last lines are tables 
 
 Every data set has three arms. ``defaults`` are Chemprop's own hyperparameters, ``features`` the
 same with RDKit descriptors beside the graph, ``tuned`` the best three of a short sweep that
-begins with these two. Of ``tuned`` there are the single model that the sweep
-itself would give, the ensemble of the folds of the best configuration (all eight on ESOL, else
-two, but one for Biogen's later seeds), and the combination of all; of the other two the single
-model on the same fold.
+begins with these two and goes on until three trials are complete. Of ``tuned`` there are the
+single model that the sweep itself would give, the ensemble of the folds of the best configuration
+(all eight on ESOL, else two, but one for Biogen's later seeds), and the combination of all; of the
+other two the single model on the same fold.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -165,39 +166,43 @@ def _figures(case: Case, arm: str, out: Path) -> pd.DataFrame:
 
 def _train(case: Case, arm: str, place: Path) -> pd.DataFrame:
     place.mkdir(parents=True, exist_ok=True)
-    file = place / "sweep.yaml"
-    file.write_text(yaml.safe_dump(_settings(case, arm, place)))
-    loaded = load_sweep(file)
-    began = time.perf_counter()
-    if start_sweep(loaded).reason != "finished":
-        raise SystemExit("interrupted; the same command goes on")
-    swept = time.perf_counter()
     tuned = arm == "tuned"
+    top_k = TOP_K if tuned else 1
+    began = time.perf_counter()
+    for trials in itertools.count(case.trials if tuned else 1):
+        file = place / "sweep.yaml"
+        file.write_text(yaml.safe_dump(_settings(case, arm, place, trials)))
+        loaded = load_sweep(file)
+        swept = start_sweep(loaded)
+        if swept.reason != "finished":
+            raise SystemExit("interrupted; the same command goes on")
+        if swept.counts.get("COMPLETE", 0) >= top_k:  # ASHA may have stopped all but two
+            break
+    swept_at = time.perf_counter()
     request = Request(
-        Choice(TOP_K if tuned else 1),
+        Choice(top_k),
         folds=case.folds if tuned else (0,),
         output=place / "ensembles",
     )
     result = make_ensembles(loaded, request)
-    seconds = {"sweep_s": swept - began, "ensembles_s": time.perf_counter() - swept}
+    seconds = {"sweep_s": swept_at - began, "ensembles_s": time.perf_counter() - swept_at}
     print(case.name, case.seed, arm, {k: round(s) for k, s in seconds.items()}, flush=True)
     return pd.read_csv(result.folder / "figures.csv").assign(**seconds)
 
 
-def _settings(case: Case, arm: str, place: Path) -> dict[str, Any]:
+def _settings(case: Case, arm: str, place: Path, trials: int) -> dict[str, Any]:
     settings = copy.deepcopy(DEFAULTS) | dict(case.settings)
     url = f"sqlite:///{place / 'studies.db'}"
     settings["study"] = {"name": f"{case.name}-{arm}".lower(), "storage": url}
     settings["study"]["folder"] = str(place / "study")
     settings["seed"] = case.seed
-    settings["num_samples"] = 1
+    settings["num_samples"] = trials
     settings["scheduler"] = {"type": "none", "max_t": case.max_epochs}
     if arm == "features":
         settings["model"] = settings["model"] | {"molecule_features": FEATURES}
     if arm == "tuned":
         settings["search_space"] = SPACE
         settings["enqueue"] = [{**_preset(), "molecule_features": FEATURES}]
-        settings["num_samples"] = case.trials
         settings["scheduler"] = {
             "type": "asha",
             "max_t": case.max_epochs,
