@@ -169,7 +169,7 @@ def _train(case: Case, arm: str, place: Path) -> pd.DataFrame:
     tuned = arm == "tuned"
     top_k = TOP_K if tuned else 1
     began = time.perf_counter()
-    for trials in itertools.count(case.trials if tuned else 1):
+    for trials in itertools.count(case.trials if tuned else 1, TOP_K):
         file = place / "sweep.yaml"
         file.write_text(yaml.safe_dump(_settings(case, arm, place, trials)))
         loaded = load_sweep(file)
