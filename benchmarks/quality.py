@@ -203,12 +203,13 @@ def _settings(case: Case, arm: str, place: Path, trials: int) -> dict[str, Any]:
     if arm == "tuned":
         settings["search_space"] = SPACE
         settings["enqueue"] = [{**_preset(), "molecule_features": FEATURES}]
-        settings["scheduler"] = {
-            "type": "asha",
-            "max_t": case.max_epochs,
-            "grace_period": max(case.max_epochs // 8, 1),
-            "reduction_factor": 3,
-        }
+        if case.trials == TRIALS:  # of fewer, ASHA lets too few come to their end
+            settings["scheduler"] = {
+                "type": "asha",
+                "max_t": case.max_epochs,
+                "grace_period": max(case.max_epochs // 8, 1),
+                "reduction_factor": 3,
+            }
     return settings
 
 
