@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from chemprop_hpo.configs.errors import DataError, UsageError
@@ -195,3 +196,39 @@ def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
     few, _ = peak_of(tmp_path, 3_000)
     many, written = peak_of(tmp_path, 20_000)
     assert many < few + 0.05 * written
+
+
+BROKEN = {
+    1: ("xCC,a", "bad"),
+    500_000: ('"CCO,b', "a quote in this row is not closed"),
+    999_998: (
+        "CC,c,one,two",
+        "the row has 4 cells, the header has 2; put cells that contain commas in quotes",
+    ),
+}
+"""By the number of the row: how it stands in the file, and what is told of it."""
+
+
+def write_million(path):
+    short = ["C" * n for n in range(1, 9)]
+    with path.open("w") as file:
+        file.write("smiles,note\n")
+        for i in range(1_000_000):
+            file.write(BROKEN[i][0] + "\n" if i in BROKEN else f"{short[i % 8]},{i}\n")
+
+
+def test_three_broken_rows_of_a_million_are_told_and_cost_no_other_row_and_no_memory(tmp_path):
+    source, output, held = tmp_path / "in.csv", tmp_path / "out.csv", []
+    write_million(source)
+    process = psutil.Process()
+    counts = predict_file(
+        Lengths(), source, output, on_progress=lambda _: held.append(process.memory_info().rss)
+    )
+    assert (counts.rows, counts.unreadable) == (1_000_000, 3)
+    assert max(held) - held[10] < 30e6  # bytes; a million rows in memory are many times as many
+    with output.open(newline="") as file:
+        lines = csv.reader(file)
+        next(lines)
+        told = {i: row[2:] for i, row in enumerate(lines) if row[-1]}
+    assert lines.line_num == 1_000_001
+    assert told == {i: ["", "", "False", why] for i, (_, why) in BROKEN.items()}
