@@ -18,7 +18,7 @@ from sqlalchemy import URL, text
 from sqlalchemy.orm import Session
 
 from chemprop_hpo.storage.locations import engine_options
-from chemprop_hpo.storage.reading import read_trials, trials_of_study
+from chemprop_hpo.storage.reading import Reading, trials_of_study
 
 __all__ = ["FencedStorage"]
 
@@ -40,12 +40,17 @@ class FencedStorage(RDBStorage):
 
     def __init__(self, url: URL, *, create: bool) -> None:
         plain = url.render_as_string(hide_password=False)
-        super().__init__(
-            plain.replace("{", "{{").replace("}", "}}"),  # Optuna formats it as a template
-            engine_kwargs=engine_options(url),
-            skip_compatibility_check=True,
-            skip_table_creation=not create,
-        )
+        try:
+            super().__init__(
+                plain.replace("{", "{{").replace("}", "}}"),  # Optuna formats it as a template
+                engine_kwargs=engine_options(url),
+                skip_compatibility_check=True,
+                skip_table_creation=not create,
+            )
+        except BaseException:
+            if hasattr(self, "engine"):
+                self.engine.dispose()
+            raise
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a storage is not pickled: its URL may hold a password")
@@ -111,8 +116,8 @@ class FencedStorage(RDBStorage):
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """See ``BaseStorage``."""
         with _create_scoped_session(self.scoped_session) as session:
-            found = read_trials(session.connection(), TrialModel.trial_id == trial_id)
-        if not found:
+            reading = Reading(session.connection(), TrialModel.trial_id == trial_id)
+        if not (found := reading.trials()):
             raise KeyError(f"there is no trial with id {trial_id}")
         return found[0]
 
@@ -126,7 +131,8 @@ class FencedStorage(RDBStorage):
         wanted = trials_of_study(study_id, states, included_trial_ids, trial_id_greater_than)
         with _create_scoped_session(self.scoped_session) as session:
             StudyModel.find_or_raise_by_id(study_id, session)  # it may have been deleted
-            return read_trials(session.connection(), wanted)
+            reading = Reading(session.connection(), wanted)
+        return reading.trials()
 
     # ------------------------------------------------------------------ write to a trial
 

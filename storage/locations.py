@@ -95,10 +95,14 @@ def engine_options(url: URL) -> dict[str, Any]:
 def _limit_waits(connection: Any, _: object = None) -> None:
     """Let no statement of a connection to PostgreSQL wait for ever, nor others for it."""
     idle = "idle_in_transaction_session_timeout"
-    with connection.cursor() as cursor:
-        for name, seconds in (("lock_timeout", LOCK_WAIT_S), (idle, IDLE_IN_TRANSACTION_S)):
-            cursor.execute(f"SET {name} = '{seconds}s'")
-    connection.commit()
+    try:
+        with connection.cursor() as cursor:
+            for name, seconds in (("lock_timeout", LOCK_WAIT_S), (idle, IDLE_IN_TRANSACTION_S)):
+                cursor.execute(f"SET {name} = '{seconds}s'")
+        connection.commit()
+    except BaseException:
+        connection.close()  # nobody else would
+        raise
 
 
 def _refuse_unreadable(url: str) -> None:

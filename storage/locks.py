@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from chemprop_hpo.configs.errors import StorageError
@@ -21,6 +21,7 @@ __all__ = ["LockHeldError", "exclusive"]
 _POLL_S = 0.02
 _LOCK_NOT_AVAILABLE = "55P03"
 _ADVISORY_KEYS = {"studies": b"chem_hpo", "ledger": b"chem_led"}
+_USUAL_WAIT = text(f"SET lock_timeout = '{LOCK_WAIT_S}s'")
 
 
 class LockHeldError(StorageError):
@@ -85,17 +86,22 @@ def _wait_for(handle: int, path: Path) -> None:
 def _advisory_lock(engine: Engine, key: int) -> Iterator[None]:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(f"SET lock_timeout = '{BUSY_TIMEOUT_S}s'"))
-        try:
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
-        except OperationalError as error:
-            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
-                raise
-            raise LockHeldError(_held(f"the database {engine.url.database}")) from None
+        _take(connection, key)
         try:
             yield
         finally:
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
-            connection.execute(text(f"SET lock_timeout = '{LOCK_WAIT_S}s'"))
+            connection.execute(_USUAL_WAIT)
+
+
+def _take(connection: Connection, key: int) -> None:
+    try:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        connection.execute(_USUAL_WAIT)
+        raise LockHeldError(_held(f"the database {connection.engine.url.database}")) from None
 
 
 def _held(what: str) -> str:

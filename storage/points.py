@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from optuna._typing import JSONSerializable
@@ -14,7 +15,8 @@ from optuna.distributions import (
     distribution_to_json,
 )
 from optuna.storages._rdb.models import TrialParamModel, TrialSystemAttributeModel
-from sqlalchemy import insert
+from sqlalchemy import Insert
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from chemprop_hpo.storage.fenced_storage import FencedStorage
@@ -72,7 +74,8 @@ class PointStorage(FencedStorage):
             return
         rows = [_row(trial_id, name, *given) for name, given in point.params.items()]
         if rows:
-            session.execute(insert(TrialParamModel), rows)
+            # One that is there was written by an earlier try, whose answer was lost.
+            session.execute(_insert_absent(self.engine.name), rows)
 
     def _set_trial_param(
         self,
@@ -96,6 +99,13 @@ class PointStorage(FencedStorage):
             self._point.system_attrs[key] = value
             return
         super().set_trial_system_attr(trial_id, key, value)
+
+
+@lru_cache
+def _insert_absent(dialect: str) -> Insert:
+    table: Any = TrialParamModel.__table__
+    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    return insert.on_conflict_do_nothing(index_elements=["trial_id", "param_name"])
 
 
 def _row(

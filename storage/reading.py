@@ -7,6 +7,7 @@ import math
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -16,7 +17,7 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import ColumnElement, Connection, String, and_, or_, select, true, type_coerce
 
-__all__ = ["read_trials", "trials_of_study"]
+__all__ = ["Reading", "trials_of_study"]
 
 _MANY = 500
 """More than so many trials are not listed one by one in a query."""
@@ -52,8 +53,11 @@ def trials_of_study(
     return and_(trial.study_id == study_id, wanted, state)
 
 
-def read_trials(connection: Connection, wanted: ColumnElement[bool]) -> list[FrozenTrial]:
-    """Return trials in the order of their ids, each as Optuna would read it.
+class Reading:
+    """Rows of some trials, and what they say.
+
+    Rows are read while this is made; `trials` makes objects of them, which takes longer, and is
+    for when the transaction has ended: PostgreSQL ends one in which nothing happens.
 
     Parameters
     ----------
@@ -62,56 +66,83 @@ def read_trials(connection: Connection, wanted: ColumnElement[bool]) -> list[Fro
     wanted : ColumnElement
         A condition on Optuna's table of trials.
     """
-    trial = models.TrialModel
-    columns = (
-        trial.trial_id,
-        trial.number,
-        trial.state,
-        trial._datetime_start_utc,
-        trial._datetime_complete_utc,
-    )
-    rows = connection.execute(select(*columns).where(wanted).order_by(trial.trial_id)).all()
-    if not rows:
-        return []
-    parts = _Parts(connection, [row[0] for row in rows], wanted)
-    # The states were read first: all that belongs to a trial which had ended is there by now.
-    return [parts.trial(*row) for row in rows]
 
-
-class _Parts:
-    """What belongs to some trials, by their ids."""
-
-    def __init__(
-        self, connection: Connection, ids: Sequence[int], wanted: ColumnElement[bool]
-    ) -> None:
+    def __init__(self, connection: Connection, wanted: ColumnElement[bool]) -> None:
         self._connection = connection
-        self._ids = ids
-        self._wanted = wanted
-        value, step, param = (
-            models.TrialValueModel,
-            models.TrialIntermediateValueModel,
-            models.TrialParamModel,
+        trial = models.TrialModel
+        columns = (
+            trial.trial_id,
+            trial.number,
+            trial.state,
+            trial._datetime_start_utc,
+            trial._datetime_complete_utc,
         )
-        self._values = self._read(
-            value.trial_id, value.objective, value.value, type_coerce(value.value_type, String)
+        # The states come first: all that belongs to a trial which had ended is there by now.
+        query = select(*columns).where(wanted).order_by(trial.trial_id)
+        self._trials = connection.execute(query).all()
+        self._values, self._steps, self._params, self._user_attrs, self._system_attrs = (
+            self._rows(wanted, *columns) if self._trials else [] for columns in _columns()
         )
-        self._steps = self._read(
-            step.trial_id,
-            step.step,
-            step.intermediate_value,
-            type_coerce(step.intermediate_value_type, String),
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return the trials in the order of their ids, each as Optuna would read it."""
+        parts = _Parts(
+            *map(
+                _by_trial,
+                (self._values, self._steps, self._params, self._user_attrs, self._system_attrs),
+            )
         )
-        self._params = self._read(
+        return [parts.trial(*row) for row in self._trials]
+
+    def _rows(self, wanted: ColumnElement[bool], trial_id: Any, *columns: Any) -> Sequence[Any]:
+        if len(self._trials) <= _MANY:
+            belongs = trial_id.in_([row[0] for row in self._trials])
+        else:
+            belongs = trial_id.in_(select(models.TrialModel.trial_id).where(wanted))
+        return self._connection.execute(select(trial_id, *columns).where(belongs)).all()
+
+
+def _columns() -> tuple[tuple[Any, ...], ...]:
+    """Return what is read of each table of what belongs to a trial, its id first."""
+    value, step, param, user_attr, system_attr = (
+        models.TrialValueModel,
+        models.TrialIntermediateValueModel,
+        models.TrialParamModel,
+        models.TrialUserAttributeModel,
+        models.TrialSystemAttributeModel,
+    )
+    kind, step_kind = value.value_type, step.intermediate_value_type
+    return (
+        (value.trial_id, value.objective, value.value, type_coerce(kind, String)),
+        (step.trial_id, step.step, step.intermediate_value, type_coerce(step_kind, String)),
+        (
             param.trial_id,
             param.param_id,
             param.param_name,
             param.param_value,
             param.distribution_json,
-        )
-        self._user_attrs, self._system_attrs = (
-            self._read(model.trial_id, model.key, model.value_json)
-            for model in (models.TrialUserAttributeModel, models.TrialSystemAttributeModel)
-        )
+        ),
+        (user_attr.trial_id, user_attr.key, user_attr.value_json),
+        (system_attr.trial_id, system_attr.key, system_attr.value_json),
+    )
+
+
+def _by_trial(rows: Iterable[Any]) -> _Rows:
+    found: _Rows = defaultdict(list)
+    for row in rows:
+        found[row[0]].append(row)
+    return found
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What belongs to some trials, by their ids."""
+
+    values: _Rows
+    steps: _Rows
+    params: _Rows
+    user_attrs: _Rows
+    system_attrs: _Rows
 
     def trial(
         self,
@@ -121,8 +152,8 @@ class _Parts:
         started: datetime | None,
         completed: datetime | None,
     ) -> FrozenTrial:
-        params, distributions = _params(self._params.get(trial_id, ()))
-        values = sorted(self._values.get(trial_id, ()))
+        params, distributions = _params(self.params.get(trial_id, ()))
+        values = sorted(self.values.get(trial_id, ()))
         return FrozenTrial(
             number=number,
             state=state,
@@ -132,26 +163,13 @@ class _Parts:
             datetime_complete=_local(completed),
             params=params,
             distributions=distributions,
-            user_attrs=_attrs(self._user_attrs.get(trial_id, ())),
-            system_attrs=_attrs(self._system_attrs.get(trial_id, ())),
+            user_attrs=_attrs(self.user_attrs.get(trial_id, ())),
+            system_attrs=_attrs(self.system_attrs.get(trial_id, ())),
             intermediate_values={
-                step: _number(value, kind) for _, step, value, kind in self._steps.get(trial_id, ())
+                step: _number(value, kind) for _, step, value, kind in self.steps.get(trial_id, ())
             },
             trial_id=trial_id,
         )
-
-    def _read(self, trial_id: Any, *columns: Any) -> _Rows:
-        found: _Rows = defaultdict(list)
-        for row in self._connection.execute(
-            select(trial_id, *columns).where(self._belongs(trial_id))
-        ):
-            found[row[0]].append(row)
-        return found
-
-    def _belongs(self, trial_id: Any) -> ColumnElement[bool]:
-        if len(self._ids) <= _MANY:
-            return trial_id.in_(self._ids)  # type: ignore[no-any-return]  # a column of Optuna's
-        return trial_id.in_(select(models.TrialModel.trial_id).where(self._wanted))  # type: ignore[no-any-return]
 
 
 def _params(rows: Iterable[Any]) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:

@@ -58,7 +58,10 @@ def test_tables_of_another_optuna_are_refused(
 
 def test_a_database_that_optuna_made_takes_our_studies_too(database_url: str) -> None:
     plain = database_url.replace("postgresql:", "postgresql+psycopg:")
-    optuna.create_study(storage=plain, study_name="theirs")
+    theirs = optuna.storages.RDBStorage(plain)
+    optuna.create_study(storage=theirs, study_name="theirs")
+    theirs.remove_session()
+    theirs.engine.dispose()
     with open_database(database_url) as db:
         open_or_create_study(db, "ours", RECORD)
         assert {s.name: s.foreign for s in list_studies(db)} == {"theirs": True, "ours": False}

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from chemprop_hpo.storage import locations, tables
 from chemprop_hpo.storage.database import Database, open_database
 from chemprop_hpo.storage.drivers import Driver, live_drivers
+from chemprop_hpo.storage.engines import new_engine
 from chemprop_hpo.storage.outages import is_full, is_outage
 from tests.postgres import OwnServer, own_postgres
 
@@ -321,10 +322,7 @@ def _until_it_works(work: Callable[[], object]) -> None:
 
 
 def open_connection(url: str) -> Any:
-    from sqlalchemy import create_engine
-
-    parsed = locations.parse_url(url)
-    return create_engine(parsed, **locations.engine_options(parsed)).connect()
+    return new_engine(locations.parse_url(url)).connect()
 
 
 def _let_no_page_be_added(db: Database) -> None:
