@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from math import isclose
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
@@ -24,8 +24,11 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
-FORMAT = 1
-"""Raised, here and in `Manifest`, with every change that an older version could not read."""
+FORMAT: Final = 2
+"""Raised, here and in `Manifest`, with every change that an older version could not read.
+
+Format 1 knew no more of a configuration than its searched parameters.
+"""
 
 FAR_BELOW = 0.3
 """Tanimoto similarity to the nearest training molecule below which a molecule is far.
@@ -85,11 +88,21 @@ class Member(FileMark):
 
 
 class Configuration(_Part):
-    """One of the chosen configurations."""
+    """One of the chosen configurations, and how its models were trained."""
 
     rank: int
     trial: int
     params: dict[str, JsonValue]
+    """What was searched."""
+    hyperparameters: dict[str, JsonValue] | None = None
+    """All that a training was given, searched or not."""
+    metric: str | None = None
+    """What tells the best epoch."""
+    max_epochs: int | None = None
+    git_commit: str | None = None
+    """Of the code that all its models were trained on; None where that is not known."""
+    dirty: bool | None = None
+    """Whether a file of that code differed from the commit."""
 
 
 class DataFile(_Part):
@@ -102,7 +115,7 @@ class DataFile(_Part):
 class Manifest(_Part):
     """The whole of a predictor, but for its models' weights."""
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = FORMAT
     task: Literal["regression", "classification"]
     targets: tuple[Target, ...] = Field(min_length=1)
     smiles_col: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.ensembles.combining.candidates import Candidate
 from chemprop_hpo.hpo.ensembles.configurations.selection import Decision
+from chemprop_hpo.hpo.ensembles.results.records import code_of, hyperparameters
 from chemprop_hpo.hpo.ensembles.trained import Trained
 from chemprop_hpo.hpo.predictor.manifest import Configuration, DataFile, Target
 from chemprop_hpo.hpo.predictor.writing import MemberContent, PredictorContent, write_predictor
 from chemprop_hpo.hpo.tracking.manifest import package_versions
+from chemprop_hpo.storage.trials import TrialRecord
 
 __all__ = ["PredictorWriter"]
 
@@ -62,7 +64,7 @@ class PredictorWriter:
             targets=self._targets(),
             smiles_col=data.smiles_col,
             members=[_member(member, shares[member.key]) for member in members],
-            configurations=self._configurations({member.rank for member in members}),
+            configurations=self._configurations(members),
             calibrations=dict(zip(data.target_cols, candidate.calibrations, strict=True)),
             training_smiles=self.training_smiles,
             data={
@@ -79,12 +81,29 @@ class PredictorWriter:
         columns = zip(data.target_cols, data.units, data.transforms, strict=True)
         return [Target(name=n, unit=u, transform=t) for n, u, t in columns]
 
-    def _configurations(self, ranks: Iterable[int]) -> list[Configuration]:
+    def _configurations(self, members: Sequence[Trained]) -> list[Configuration]:
+        by_rank = {d.rank: d.trial for d in self.decisions if d.rank is not None}
+        ranks = {member.rank for member in members}
         return [
-            Configuration(rank=d.rank, trial=d.trial.number, params=dict(d.trial.params))
-            for d in self.decisions
-            if d.rank is not None and d.rank in ranks
+            self._configuration(rank, trial, [one for one in members if one.rank == rank])
+            for rank, trial in by_rank.items()
+            if rank in ranks
         ]
+
+    def _configuration(
+        self, rank: int, trial: TrialRecord, models: Sequence[Trained]
+    ) -> Configuration:
+        params = dict(trial.params)
+        own = self.config.with_params(params)
+        return Configuration(
+            rank=rank,
+            trial=trial.number,
+            params=params,
+            hyperparameters=hyperparameters(self.config, params),
+            metric=own.metric,
+            max_epochs=own.max_epochs,
+            **code_of(models),
+        )
 
 
 def _member(member: Trained, weights: Float64) -> MemberContent:

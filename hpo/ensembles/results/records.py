@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,10 +25,9 @@ from chemprop_hpo.hpo.ensembles.results.content import Findings
 from chemprop_hpo.hpo.ensembles.results.output import TEST
 from chemprop_hpo.hpo.ensembles.trained import Trained
 from chemprop_hpo.hpo.predictor.manifest import MANIFEST
-from chemprop_hpo.hpo.tracking.manifest import GitState
 from chemprop_hpo.storage.member_records import MemberRecord
 
-__all__ = ["RECORDS", "predictor_record", "write_records"]
+__all__ = ["RECORDS", "code_of", "hyperparameters", "predictor_record", "write_records"]
 
 RECORDS = "records.json"
 """Beside the predictors' folders; a record each, by the folder's name."""
@@ -67,7 +66,7 @@ def predictor_record(
     trained : sequence of Trained
         All members.
     """
-    folders = [one.file.parent for one in trained if one.key in candidate.shares]
+    models = [one for one in trained if one.key in candidate.shares]
     members = [record for rank, record in findings.members if _is_of(candidate, rank, record)]
     metrics = _metrics(config, findings, candidate, members)
     return {
@@ -78,10 +77,27 @@ def predictor_record(
         "completed": all(record.state == "complete" for record in members),
         "provenance": {
             **_provenance(config, findings, members, data),
-            **_code(common_origin(folders)),
+            **code_of(models),
         },
         "test_set": None if findings.test is None else _test_set(config, findings.test.table),
     }
+
+
+def hyperparameters(config: SweepConfig, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that a training with a trial's parameters is given, searched or not."""
+    own = config.with_params(dict(params))
+    ignored = {"num_workers", "progress_bar", "seed"}
+    given = own.model.model_dump(mode="json")
+    return given | own.optimization.model_dump(mode="json", exclude=ignored)
+
+
+def code_of(trained: Iterable[Trained]) -> dict[str, Any]:
+    """Return ``git_commit`` and ``dirty`` of the code that all of these were trained on.
+
+    What they do not share, or what is not known of one of them, is None.
+    """
+    origin = common_origin(one.file.parent for one in trained)
+    return {"git_commit": origin.commit, "dirty": origin.dirty}
 
 
 def write_records(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> None:
@@ -208,7 +224,7 @@ def _provenance(
 ) -> dict[str, Any]:
     trials = {record.key.trial for record in members}
     params = {
-        str(d.trial.number): _hyperparameters(config, d.trial.params)
+        str(d.trial.number): hyperparameters(config, d.trial.params)
         for d in findings.decisions
         if d.taken and d.trial.number in trials
     }
@@ -220,18 +236,6 @@ def _provenance(
         "trials": sorted(trials),
         "dataset": _digest(json.dumps(trained_on, sort_keys=True)),
     }
-
-
-def _code(origin: GitState) -> dict[str, Any]:
-    return {"git_commit": origin.commit, "dirty": origin.dirty}
-
-
-def _hyperparameters(config: SweepConfig, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all that a training is given, searched or not."""
-    own = config.with_params(dict(params))
-    ignored = {"num_workers", "progress_bar", "seed"}
-    given = own.model.model_dump(mode="json")
-    return given | own.optimization.model_dump(mode="json", exclude=ignored)
 
 
 def _test_set(config: SweepConfig, table: Table) -> str:

@@ -152,11 +152,9 @@ def test_the_manifest_names_configurations_seeds_data_and_the_scoring_of_test_ro
         {"name": "size", "unit": "µM", "transform": "log10p1"},
         {"name": "polar", "unit": "", "transform": "none"},
     ]
-    configurations = {
-        1: {"rank": 1, "trial": 1, "params": {"max_lr": 0.01}},
-        2: {"rank": 2, "trial": 0, "params": {"max_lr": 0.02}},
-    }
-    assert manifest["configurations"] == [configurations[r] for r in made.ranks_with_weight()]
+    configurations = {1: (1, {"max_lr": 0.01}), 2: (0, {"max_lr": 0.02})}
+    shown = {c["rank"]: (c["trial"], c["params"]) for c in manifest["configurations"]}
+    assert shown == {rank: configurations[rank] for rank in made.ranks_with_weight()}
     assert np.sum([m["weights"] for m in manifest["members"]], axis=0) == pytest.approx(1.0)
     assert manifest["data"].keys() == {"file", "blind_file"}
     assert manifest["data"]["file"]["rows"] == 60
@@ -168,10 +166,27 @@ def test_the_manifest_names_configurations_seeds_data_and_the_scoring_of_test_ro
     for rank in (1, 2):
         manifest = made.manifest(f"rank_{rank}")
         assert manifest["test_scored"] == scored
-        assert manifest["configurations"] == [configurations[rank]]
+        (shown,) = manifest["configurations"]
+        assert (shown["trial"], shown["params"]) == configurations[rank]
         assert {tuple(m["weights"]) for m in manifest["members"]} == {(0.5, 0.5)}
         seeds |= {member["seed"] for member in manifest["members"]}
     assert len(seeds) == 4
+
+
+def test_the_manifest_says_all_that_a_training_was_given_and_its_code(made: Made) -> None:
+    config = made.loaded.config
+    records = json.loads((made.folder / "records.json").read_text())
+    for rank, rate in ((1, 0.01), (2, 0.02)):
+        (configuration,) = made.manifest(f"rank_{rank}")["configurations"]
+        given = configuration["hyperparameters"]
+        assert (given["max_lr"], given["depth"], given["batch_size"]) == (rate, 2, 8)
+        assert (given["criterion"], given["atom_features"]) == ("MSE", "V2")
+        assert configuration["metric"] == config.metric
+        assert configuration["max_epochs"] == 3
+        origin = records[f"rank_{rank}"]["provenance"]
+        assert given == origin["hyperparameters"]
+        for name in ("git_commit", "dirty"):
+            assert configuration[name] == origin[name]
 
 
 def test_every_training_row_is_predicted_by_the_model_that_left_it_out(made: Made) -> None:

@@ -69,7 +69,7 @@ def test_a_changed_file_is_never_unpickled(copy, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "is of format 2, and this version of chemprop-hpo reads format 1"),
+        ({"format": 3}, "is of format 3, and this version of chemprop-hpo reads format 2"),
         ({"task": "dancing"}, r"is damaged \(task: "),
         ({"colour": "red"}, r"is damaged \(colour: "),
         ({"files": {}}, r"is damaged \(fillings.npz is not in it\)"),
@@ -81,6 +81,15 @@ def test_a_manifest_that_cannot_be_used_is_refused(copy, changes, message):
     change_manifest(copy, **changes)
     with pytest.raises(PredictorError, match=message):
         load_ensemble(copy)
+
+
+def test_a_manifest_of_format_1_that_knows_only_searched_parameters_is_read(copy):
+    known = ("rank", "trial", "params")
+    configurations = json.loads((copy / MANIFEST).read_text())["configurations"]
+    older = [{name: one[name] for name in known} for one in configurations]
+    change_manifest(copy, format=1, configurations=older)
+    first = load_ensemble(copy).manifest.configurations[0]
+    assert (first.params, first.hyperparameters, first.git_commit) == ({"depth": 2}, None, None)
 
 
 @pytest.mark.parametrize("file", ["../best.pt", "/etc/best.pt", "models/../../best.pt", "x.pt"])

@@ -24,7 +24,7 @@ def files_of(folder):
 
 def test_the_manifest_says_what_the_predictor_is_made_of(two_targets, members):
     manifest = json.loads((two_targets / MANIFEST).read_text())
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
     assert manifest["targets"] == [
         {"name": "carbons", "unit": "C", "transform": "none"},
         {"name": "oxygens", "unit": "", "transform": "log10p1"},
