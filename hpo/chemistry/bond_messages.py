@@ -49,8 +49,15 @@ def summed_messages(layer: BondMessagePassing, bmg: BatchMolGraph) -> Tensor:
         updated = _update(initial, messages, layer.W_h.weight)
         if layer.W_h.bias is not None:
             updated = updated + layer.W_h.bias
-        hidden = layer.dropout(layer.tau(updated))
+        hidden = _dropped_out(layer, layer.tau(updated), bonds.order)
     return _gather(hidden, bonds.arriving, bonds.ends)
+
+
+def _dropped_out(layer: BondMessagePassing, hidden: Tensor, order: Tensor) -> Tensor:
+    """Drop what stock Chemprop would, given the same random numbers: its bonds stand otherwise."""
+    if not layer.training or not layer.dropout.p:
+        return hidden
+    return hidden * layer.dropout(torch.ones_like(hidden)).index_select(0, order)
 
 
 @dataclass(frozen=True)
