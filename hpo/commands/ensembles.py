@@ -265,7 +265,9 @@ def loaded_with_data(
 
 
 def _require_trials(loaded: LoadedSweep, k: int) -> None:
+    from chemprop_hpo.hpo.ensembles.configurations.complete import require_complete
     from chemprop_hpo.storage.trials import best_trials
 
     with existing_study(loaded.config.study_name, loaded.config.study.storage) as opened:
+        require_complete(opened.study)
         best_trials(opened.study, k, distinct=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chemprop_hpo.configs.errors import UsageError
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.data import FoldTables
 from chemprop_hpo.hpo.chemistry.metrics import to_original_units
+from chemprop_hpo.hpo.ensembles.configurations.complete import require_complete
 from chemprop_hpo.hpo.ensembles.configurations.selection import (
     Decision,
     Limits,
@@ -17,7 +17,7 @@ from chemprop_hpo.hpo.ensembles.configurations.selection import (
     select_trials,
 )
 from chemprop_hpo.storage.studies import Study
-from chemprop_hpo.storage.trials import best_trials, counts
+from chemprop_hpo.storage.trials import best_trials
 
 __all__ = ["Choice", "choose"]
 
@@ -48,13 +48,7 @@ def choose(study: Study, config: SweepConfig, fold: FoldTables, choice: Choice) 
     UsageError
         If the study has no complete trial, or fewer that satisfy the rule.
     """
-    complete = counts(study)["COMPLETE"]
-    if not complete:
-        raise UsageError(
-            f"study '{study.study_name}' has no complete trial to train an ensemble of; "
-            f"let it go on: chemprop-hpo resume --study {study.study_name}"
-        )
-    ranked = best_trials(study, complete)
+    ranked = best_trials(study, require_complete(study))
     limits = Limits(
         gap=config.promotion.max_generalisation_gap * _gap_unit(config, fold),
         r2_tolerance=config.promotion.val_r2_tolerance,
