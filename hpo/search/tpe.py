@@ -33,7 +33,7 @@ class NumberedTPE(TPESampler):
     ``group`` splits the space into the branches' own joint spaces; without it the parameters
     of a branch are sampled one by one, without their correlations. Of a study with more
     finished trials than `WINDOW` it looks at the best and the latest. Up to there it draws
-    what Optuna's own would draw after the same seed.
+    what Optuna's own would draw, made anew with the same seed.
 
     Parameters
     ----------

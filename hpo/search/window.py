@@ -41,6 +41,7 @@ class History:
         self.study = study
         self.branches = _SearchSpaceGroup()
         """The parameters that are asked for together."""
+        self._firsts: dict[frozenset[str], FrozenTrial] = {}
         self._size = size
         self._sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
         self._best: list[tuple[Any, ...]] = []
@@ -74,11 +75,21 @@ class History:
 
     def _add(self, trial: FrozenTrial) -> None:
         self._read.add(trial.number)
-        self.branches.add_distributions(trial.distributions)
+        self._learn_branch(trial)
         insort(self._best, (*_rank(trial, self._sign), trial.number, trial))
         del self._best[BEST:]
         insort(self._latest, trial, key=lambda one: one.number)
         del self._latest[: -self._size]
+
+    def _learn_branch(self, trial: FrozenTrial) -> None:
+        # In which order groups are split decides which random numbers each gets.
+        names = frozenset(trial.distributions)
+        if names in self._firsts and self._firsts[names].number < trial.number:
+            return
+        self._firsts[names] = trial
+        self.branches = _SearchSpaceGroup()
+        for first in sorted(self._firsts.values(), key=lambda one: one.number):
+            self.branches.add_distributions(first.distributions)
 
 
 class Window:

@@ -11,6 +11,7 @@ import pytest
 from optuna import Study
 from optuna.samplers import TPESampler
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma
+from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from chemprop_hpo.configs.schema import SamplerConfig
@@ -24,7 +25,7 @@ RANGES = SPACE.distributions()
 
 
 class StockTPE(TPESampler):
-    """Optuna's own, reseeded before each trial as ours is."""
+    """Optuna's own, as if made anew before each trial, and reseeded as ours is."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(multivariate=True, group=True, n_startup_trials=8, seed=seed)
@@ -34,6 +35,7 @@ class StockTPE(TPESampler):
         seed = seed_of(self._base_seed, trial.number)
         self._rng.rng.seed(seed)
         self._random_sampler._rng.rng.seed(seed)
+        self._group_decomposed_search_space = _GroupDecomposedSearchSpace(include_pruned=True)
 
 
 @pytest.fixture
@@ -103,6 +105,26 @@ def test_a_window_depends_on_the_trials_and_not_on_when_they_were_read() -> None
         ):
             assert [t.number for t in one] == [t.number for t in other]
         assert step_by_step._get_trials() == at_once._get_trials()
+
+
+def test_branches_stand_in_the_order_of_trials_whichever_ended_first() -> None:
+    study = optuna.create_study()
+    history = History(study, 40)
+    first, second = study.ask(), study.ask()
+    for trial, own in ((first, "of_first"), (second, "of_second")):
+        trial.suggest_float("shared", 0, 1)
+        trial.suggest_float(own, 0, 1)
+    for trial in (second, first):
+        study.tell(trial, 1.0)
+        study._thread_local.cached_all_trials = None
+        history.window()
+    afterwards = History(study, 40).window()
+    assert history.branches.search_spaces == afterwards.branches.search_spaces
+    assert list(map(list, history.branches.search_spaces)) == [
+        ["shared"],
+        ["of_first"],
+        ["of_second"],
+    ]
 
 
 @pytest.mark.usefixtures("small_window")
