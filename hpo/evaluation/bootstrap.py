@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from chemprop_hpo.hpo.evaluation.figures import log_losses, mean_of_defined
 from chemprop_hpo.hpo.evaluation.labelled import labelled
 from chemprop_hpo.hpo.evaluation.reliability import labelled_classes
+from chemprop_hpo.hpo.evaluation.repeats import drawn_rows, numbered
 
 Float64 = NDArray[np.float64]
 Figure = Callable[[Float64, Float64], float]
@@ -34,11 +35,12 @@ def bootstrapped(
     predictions: ArrayLike,
     labels: ArrayLike,
     *,
+    molecules: ArrayLike | None = None,
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Put an interval around each figure by drawing the rows again, with replacement.
+    """Put an interval around each figure by drawing the molecules again, with replacement.
 
     Parameters
     ----------
@@ -47,8 +49,11 @@ def bootstrapped(
         and labels, shape (n,), to figures by name.
     predictions, labels : array, shape (n,)
         Rows where one of them is NaN are left out.
+    molecules : array, shape (n,), optional
+        What is equal for rows of one molecule, such as canonical SMILES: they are drawn together
+        (see `chemprop_hpo.hpo.evaluation.repeats`). Without it each row is drawn by itself.
     resamples : int
-        How often the rows are drawn. Draws where a figure is not defined do not count for it.
+        How often the molecules are drawn. Draws where a figure is not defined do not count for it.
     level : float
         Confidence, between 0 and 1.
     seed : int
@@ -59,11 +64,11 @@ def bootstrapped(
     ValueError
         If the shapes differ, or whatever ``figures`` finds wrong.
     """
-    predictions, labels = labelled(predictions, labels)
-    values = figures(predictions, labels)
+    pair = labelled(predictions, labels)
+    numbers = numbered(molecules, _complete(predictions, labels))
+    values = figures(*pair)
     draws = [
-        figures(predictions[rows], labels[rows])
-        for rows in _drawn_rows(len(labels), resamples, seed)
+        figures(*(side[rows] for side in pair)) for rows in drawn_rows(numbers, resamples, seed)
     ]
     return {
         name: _interval(value, (draw[name] for draw in draws), level)
@@ -76,13 +81,14 @@ def macro_interval(
     predictions: ArrayLike,
     labels: ArrayLike,
     *,
+    molecules: ArrayLike | None = None,
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
     """Put an interval around the mean of a figure over several targets.
 
-    Rows are molecules and drawn with all their targets, whose errors go together.
+    Molecules are drawn with all their targets, whose errors go together.
 
     Parameters
     ----------
@@ -92,7 +98,7 @@ def macro_interval(
     predictions, labels : array, shape (n, t)
         NaN where there is none. Targets whose figure is undefined do not count; neither do
         draws that leave another one undefined.
-    resamples, level, seed
+    molecules, resamples, level, seed
         As for `bootstrapped`.
 
     Raises
@@ -103,12 +109,13 @@ def macro_interval(
     predictions, labels = np.asarray(predictions, np.float64), np.asarray(labels, np.float64)
     if predictions.shape != labels.shape or labels.ndim != 2:
         raise ValueError(f"shapes {predictions.shape} and {labels.shape} are not one (n, t)")
+    numbers = numbered(molecules, np.ones(len(labels), dtype=bool))
     values = _by_target(figure, predictions, labels)
     defined = ~np.isnan(values)
     pair = predictions[:, defined], labels[:, defined]
     draws = (
         float(_by_target(figure, pair[0][rows], pair[1][rows]).mean()) if defined.any() else np.nan
-        for rows in _drawn_rows(len(labels), resamples, seed)
+        for rows in drawn_rows(numbers, resamples, seed)
     )
     return _interval(mean_of_defined(values), draws, level)
 
@@ -118,6 +125,7 @@ def paired_gain(
     second: ArrayLike,
     labels: ArrayLike,
     *,
+    molecules: ArrayLike | None = None,
     classification: bool = False,
     resamples: int = 1000,
     level: float = 0.95,
@@ -131,7 +139,7 @@ def paired_gain(
         Rows where one of them is NaN are left out.
     classification : bool
         Compare log losses of probabilities, else RMSEs.
-    resamples, level, seed
+    molecules, resamples, level, seed
         As for `bootstrapped`; each draw takes the same rows of both.
 
     Returns
@@ -145,16 +153,16 @@ def paired_gain(
         If the shapes differ, a value is infinite, or a probability or class is none.
     """
     losses = _paired_losses(first, second, labels, classification)
-    draws = (
-        _gain(losses[rows], classification) for rows in _drawn_rows(len(losses), resamples, seed)
-    )
+    numbers = numbered(molecules, _complete(first, second, labels))
+    draws = (_gain(losses[rows], classification) for rows in drawn_rows(numbers, resamples, seed))
     return _interval(_gain(losses, classification), draws, level)
 
 
-def _drawn_rows(n_rows: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    random = np.random.default_rng(seed)
-    for _ in range(resamples if n_rows else 0):
-        yield random.integers(n_rows, size=n_rows)
+def _complete(*sides: ArrayLike) -> NDArray[np.bool_]:
+    """Return which rows have a number on all sides."""
+    columns = np.stack([np.asarray(side, np.float64) for side in sides])
+    complete: NDArray[np.bool_] = np.logical_not(np.isnan(columns).any(axis=0))
+    return complete
 
 
 def _interval(value: float, draws: Iterable[float], level: float) -> Interval:
@@ -175,7 +183,7 @@ def _paired_losses(
 ) -> Float64:
     """Return each row's loss under both, shape (m, 2)."""
     columns = np.stack([np.asarray(side, np.float64) for side in (first, second, labels)])
-    *sides, there = columns[:, ~np.isnan(columns).any(axis=0)]
+    *sides, there = columns[:, _complete(*columns)]
     if classification:
         losses = [log_losses(*labelled_classes(side, there)) for side in sides]
     else:

@@ -12,14 +12,15 @@ from chemprop_hpo.hpo.evaluation.bootstrap import Interval, paired_gain
 from chemprop_hpo.hpo.evaluation.figures import log_losses
 from chemprop_hpo.hpo.evaluation.labelled import labelled
 from chemprop_hpo.hpo.evaluation.reliability import labelled_classes
+from chemprop_hpo.hpo.evaluation.repeats import numbered
 
 Float64 = NDArray[np.float64]
 
 PARTS = 5
-"""Weights are judged on each of so many parts of the rows after being found on the others."""
+"""Weights are judged on each of so many parts of the molecules after being found on the others."""
 
-FEWEST_ROWS_TO_CHOOSE = 4 * PARTS
-"""Below this the plain mean stays: no interval of so few rows could speak against it."""
+FEWEST_MOLECULES_TO_CHOOSE = 4 * PARTS
+"""Below this the plain mean stays: no interval of so few could speak against it."""
 
 LEAST_GAIN = 1e-9
 """A gain below this part of the mean's loss is rounding."""
@@ -49,14 +50,19 @@ class Combination:
 
 
 def choose_weights(
-    columns: ArrayLike, labels: ArrayLike, *, classification: bool = False, seed: int = 0
+    columns: ArrayLike,
+    labels: ArrayLike,
+    *,
+    molecules: ArrayLike | None = None,
+    classification: bool = False,
+    seed: int = 0,
 ) -> Combination:
     """Take greedy weights if they are surely better than the plain mean, else the mean.
 
-    The rows are cut into five parts at random; each is predicted with the weights found on the
-    other four. Greedy weights are used where the 95 % bootstrap interval of the gain of these
-    predictions over the plain mean lies above zero. One column, or fewer than 20 rows, leave
-    the mean.
+    The molecules are cut into five parts at random, each with all its rows; each part is
+    predicted with the weights found on the other four. Greedy weights are used where the 95 %
+    bootstrap interval of the gain of these predictions over the plain mean lies above zero. One
+    column, or fewer than 20 molecules, leave the mean.
 
     Parameters
     ----------
@@ -65,6 +71,9 @@ def choose_weights(
         probabilities of class 1. Rows where a column or the label is NaN are left out.
     labels : array, shape (n,)
         In the same units, or 0 and 1.
+    molecules : array, shape (n,), optional
+        What is equal for rows of one molecule, such as canonical SMILES. Without it each row
+        counts as a molecule of its own.
     classification : bool
         Minimise the log loss, else the RMSE.
     seed : int
@@ -76,14 +85,17 @@ def choose_weights(
         If there is no column, shapes differ, a value is infinite, or a probability or class
         is none.
     """
-    columns, labels = _complete_rows(columns, labels, classification)
-    n_rows, n_columns = columns.shape
+    columns, labels, there = _complete_rows(columns, labels, classification)
+    numbers = numbered(molecules, there)
+    n_columns = columns.shape[1]
     mean = _equal_weights(n_columns)
-    if n_columns == 1 or n_rows < FEWEST_ROWS_TO_CHOOSE:
+    if n_columns == 1 or len(np.unique(numbers)) < FEWEST_MOLECULES_TO_CHOOSE:
         return Combination(mean, Interval(np.nan, np.nan, np.nan), "mean", mean)
-    honest = _held_out_predictions(columns, labels, classification, seed)
+    honest = _held_out_predictions(columns, labels, numbers, classification, seed)
     plain = _combined(columns, mean, classification)
-    gain = paired_gain(plain, honest, labels, classification=classification, seed=seed)
+    gain = paired_gain(
+        plain, honest, labels, molecules=numbers, classification=classification, seed=seed
+    )
     greedy = greedy_weights(columns, labels, classification=classification, seed=seed)
     if gain.low > LEAST_GAIN * _loss(plain[:, None], labels, classification)[0]:
         return Combination(greedy, gain, "greedy", greedy)
@@ -122,7 +134,7 @@ def greedy_weights(
     ValueError
         As `choose_weights`.
     """
-    columns, labels = _complete_rows(columns, labels, classification)
+    columns, labels, _ = _complete_rows(columns, labels, classification)
     if not len(labels):
         return _equal_weights(columns.shape[1])
     chosen, losses = _selection(columns, labels, classification, rounds, seed)
@@ -148,9 +160,14 @@ def _selection(
 
 
 def _held_out_predictions(
-    columns: Float64, labels: Float64, classification: bool, seed: int
+    columns: Float64,
+    labels: Float64,
+    numbers: NDArray[np.int64],
+    classification: bool,
+    seed: int,
 ) -> Float64:
-    part_of = np.random.default_rng(seed).permutation(len(labels)) % PARTS
+    n_molecules = len(np.unique(numbers))
+    part_of = (np.random.default_rng(seed).permutation(n_molecules) % PARTS)[numbers]
     predictions = np.empty(len(labels))
     for part in range(PARTS):
         held_out = part_of == part
@@ -178,7 +195,8 @@ def _loss(columns: Float64, labels: Float64, classification: bool) -> Float64:
 
 def _complete_rows(
     columns: ArrayLike, labels: ArrayLike, classification: bool
-) -> tuple[Float64, Float64]:
+) -> tuple[Float64, Float64, NDArray[np.bool_]]:
+    """Return columns and labels of the complete rows, and which these are."""
     columns, labels = np.asarray(columns, np.float64), np.asarray(labels, np.float64)
     if columns.ndim != 2 or not columns.shape[1] or labels.shape != columns.shape[:1]:
         raise ValueError(f"shapes {columns.shape} and {labels.shape} are not (n, m) and (n,)")
@@ -186,7 +204,7 @@ def _complete_rows(
     check = labelled_classes if classification else labelled
     for i in range(columns.shape[1]):
         check(columns[there, i], labels[there])
-    return columns[there], labels[there]
+    return columns[there], labels[there], there
 
 
 def _equal_weights(n_columns: int) -> Float64:

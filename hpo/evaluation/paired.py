@@ -29,7 +29,7 @@ class PairedGain:
         RMSE or MAE of the champion minus that of the candidate, or ROC-AUC of the candidate
         minus that of the champion: above zero the candidate is better.
     rows : int
-        Molecules with a label that both models predict.
+        Those with a label that both models predict.
     """
 
     probability: float
@@ -43,6 +43,7 @@ def paired_probability(
     labels: ArrayLike,
     figure: ErrorFigure = "rmse",
     *,
+    molecules: ArrayLike | None = None,
     scales: ArrayLike | None = None,
     resamples: int = 2000,
     level: float = 0.95,
@@ -60,6 +61,9 @@ def paired_probability(
         where both models predict it. Molecules are drawn with all their targets.
     figure : {"rmse", "mae", "roc_auc"}
         What is compared; of several targets the mean, for which RMSE and MAE need ``scales``.
+    molecules : array, shape (n,), optional
+        What is equal for rows of one molecule, such as canonical SMILES: they are drawn together
+        (see `chemprop_hpo.hpo.evaluation.repeats`). Without it each row is drawn by itself.
     scales : array, shape (t,), optional
         Standard deviation of each target's training labels, the same for both models.
     resamples : int
@@ -79,7 +83,15 @@ def paired_probability(
         raise ValueError(f"shapes {ours.shape}, {theirs.shape} and {labels.shape} differ")
     shared = np.where(np.isnan(ours) | np.isnan(theirs), np.nan, labels)
     (our_value, our_draws), (their_value, their_draws) = (
-        redrawn(side, shared, figure, scales=scales, resamples=resamples, seed=seed)
+        redrawn(
+            side,
+            shared,
+            figure,
+            molecules=molecules,
+            scales=scales,
+            resamples=resamples,
+            seed=seed,
+        )
         for side in (ours, theirs)
     )
     sign = 1 if figure == "roc_auc" else -1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chemprop_hpo.hpo.evaluation.bootstrap import Interval
+from chemprop_hpo.hpo.evaluation.repeats import drawn_counts, numbered
 
 __all__ = ["ErrorFigure", "as_table", "interval_of", "redrawn", "redrawn_interval"]
 
@@ -27,6 +29,7 @@ def redrawn_interval(
     labels: ArrayLike,
     figure: ErrorFigure = "rmse",
     *,
+    molecules: ArrayLike | None = None,
     scales: ArrayLike | None = None,
     resamples: int = 2000,
     level: float = 0.95,
@@ -36,7 +39,7 @@ def redrawn_interval(
 
     Parameters
     ----------
-    predictions, labels, figure, scales, resamples, seed
+    predictions, labels, figure, molecules, scales, resamples, seed
         As for `redrawn`.
     level : float
         Confidence, between 0 and 1.
@@ -47,7 +50,13 @@ def redrawn_interval(
         As `redrawn`.
     """
     value, draws = redrawn(
-        predictions, labels, figure, scales=scales, resamples=resamples, seed=seed
+        predictions,
+        labels,
+        figure,
+        molecules=molecules,
+        scales=scales,
+        resamples=resamples,
+        seed=seed,
     )
     return interval_of(value, draws, level)
 
@@ -57,21 +66,25 @@ def redrawn(
     labels: ArrayLike,
     figure: ErrorFigure,
     *,
+    molecules: ArrayLike | None = None,
     scales: ArrayLike | None,
     resamples: int,
     seed: int,
 ) -> tuple[float, Float64]:
     """Return a figure of all rows, and of each draw.
 
-    Rows are molecules and drawn with all their targets, whose errors go together. The same
-    seed and number of rows give the same draws, so that two models can be compared pair by
-    pair (Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13).
+    Molecules are drawn with all their targets, whose errors go together. The same seed and
+    molecules give the same draws, so that two models can be compared pair by pair (Efron and
+    Tibshirani, An Introduction to the Bootstrap (1993), chapter 13).
 
     Parameters
     ----------
     predictions, labels : array, shape (n,) or (n, t)
         In one unit, or probabilities and classes 0 and 1; NaN where there is none.
     figure : {"rmse", "mae", "roc_auc"}
+    molecules : array, shape (n,), optional
+        What is equal for rows of one molecule, such as canonical SMILES: they are drawn together
+        (see `chemprop_hpo.hpo.evaluation.repeats`). Without it each row is drawn by itself.
     scales : array, shape (t,), optional
         What each target's RMSE or MAE is divided by; needed where there are several targets.
     resamples : int
@@ -92,11 +105,12 @@ def redrawn(
     """
     columns = _figures(as_table(predictions), as_table(labels), figure, scales)
     n_rows = len(as_table(labels))
+    numbers = numbered(molecules, np.ones(n_rows, dtype=bool))
     everything = np.ones((1, n_rows))
     defined = [column for column in columns if n_rows and np.isfinite(column(everything)[0])]
     if not defined:
         return np.nan, np.full(resamples, np.nan)
-    drawn = [_mean(defined, counts) for counts in _counts(n_rows, resamples, seed)]
+    drawn = [_mean(defined, counts) for counts in _counts(numbers, resamples, seed)]
     return float(_mean(defined, everything)[0]), np.concatenate([[], *drawn])
 
 
@@ -132,15 +146,11 @@ def _mean(columns: list[OfDraws], counts: Float64) -> Float64:
     return mean
 
 
-def _counts(n_rows: int, resamples: int, seed: int) -> Iterator[Float64]:
+def _counts(numbers: NDArray[np.int64], resamples: int, seed: int) -> Iterator[Float64]:
     """Yield how often each row is drawn, some draws at a time."""
-    random = np.random.default_rng(seed)
-    at_once = max(1, CHUNK // n_rows)
-    for start in range(0, resamples, at_once):
-        drawn = [
-            np.bincount(random.integers(n_rows, size=n_rows), minlength=n_rows)
-            for _ in range(min(at_once, resamples - start))
-        ]
+    counts = drawn_counts(numbers, resamples, seed)
+    at_once = max(1, CHUNK // len(numbers))
+    while drawn := list(islice(counts, at_once)):
         yield np.array(drawn, dtype=np.float64)
 
 

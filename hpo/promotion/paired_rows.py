@@ -87,6 +87,7 @@ def _compared(ours: SaidOfTestRows, theirs: SaidOfTestRows, record: ModelRecord)
         theirs.means[:, tested],
         ours.labels[:, tested],
         "roc_auc" if record.task == "classification" else "rmse",
+        molecules=ours.canonical,
         scales=np.array([t.label_std for t in targets], np.float64) if scaled else None,
     )
     return Paired(gain, _note(ours, theirs, tested, gain))

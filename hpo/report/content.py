@@ -114,6 +114,8 @@ class Judged:
         The share of labels inside, by level in percent.
     similarity : array or None
         Tanimoto similarity to the nearest molecule of the training set.
+    molecules : array or None
+        A number for each row, equal for rows of one molecule. None where each is its own.
     """
 
     labels: Float64
@@ -124,6 +126,7 @@ class Judged:
     half_widths: Mapping[int, Float64] = field(default_factory=dict)
     coverage: Mapping[int, Coverage] = field(default_factory=dict)
     similarity: Float64 | None = None
+    molecules: NDArray[np.int64] | None = None
 
     @property
     def n(self) -> int:

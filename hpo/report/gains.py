@@ -1,4 +1,4 @@
-"""By how much each ensemble is better than the first, row by row on the same molecules."""
+"""By how much each ensemble is better than the first, on the same rows."""
 
 from __future__ import annotations
 
@@ -53,4 +53,10 @@ def verdict(gain: Interval | None) -> Literal["better", "worse", "open"]:
 def _gain(first: Judged | None, other: Judged | None, classification: bool) -> Interval | None:
     if first is None or other is None or not np.array_equal(first.labels, other.labels):
         return None
-    return paired_gain(first.mean, other.mean, first.labels, classification=classification)
+    return paired_gain(
+        first.mean,
+        other.mean,
+        first.labels,
+        molecules=first.molecules,
+        classification=classification,
+    )

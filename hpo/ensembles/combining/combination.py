@@ -69,7 +69,11 @@ def combined(held_out: OutOfFold, *, classification: bool, seed: int) -> Weighti
     labels = held_out.rows.targets
     chosen = tuple(
         choose_weights(
-            held_out.columns[:, :, t].T, labels[:, t], classification=classification, seed=seed
+            held_out.columns[:, :, t].T,
+            labels[:, t],
+            molecules=held_out.rows.canonical,
+            classification=classification,
+            seed=seed,
         )
         for t in range(labels.shape[1])
     )

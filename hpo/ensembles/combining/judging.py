@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +18,13 @@ from chemprop_hpo.hpo.evaluation.figures import (
     relative_absolute_error,
     roc_auc,
 )
+from chemprop_hpo.hpo.evaluation.repeats import numbered
 from chemprop_hpo.hpo.report.content import Coverage, FoldFigures, Judged
 
 __all__ = ["Judge", "Predictions"]
 
 Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
 
 FEWEST_RESAMPLES, MOST_RESAMPLES = 200, 1000
 ROWS_TO_DRAW = 1_000_000
@@ -45,7 +47,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Judge:
-    """Judges predictions of one task, always by the same resamples of the rows.
+    """Judges predictions of one task, always by the same resamples of the molecules.
 
     Parameters
     ----------
@@ -67,6 +69,7 @@ class Judge:
         labels: Float64,
         calibration: Calibration | None,
         similarity: Float64 | None = None,
+        molecules: Sequence[str] | None = None,
     ) -> Judged | None:
         """Judge one target; None where no row has both a label and a prediction.
 
@@ -81,6 +84,8 @@ class Judge:
             None gives no intervals.
         similarity : array, shape (n,), optional
             To the nearest molecule of the training set.
+        molecules : sequence of str, optional
+            The canonical SMILES of the rows; without them each row is a molecule of its own.
         """
         mean, std, there = said.mean[:, t], said.std[:, t], labels[:, t]
         rows = np.isfinite(mean) & np.isfinite(there)
@@ -88,7 +93,8 @@ class Judge:
             return None
         mean, std, there = mean[rows], std[rows], there[rows]
         widths = _half_widths(calibration, std)
-        original, transformed = self._both_units(t, mean, there)
+        numbers = numbered(molecules, rows)
+        original, transformed = self._both_units(t, mean, there, numbers)
         return Judged(
             labels=there,
             mean=mean,
@@ -100,9 +106,12 @@ class Judge:
                 level: Coverage(*coverage(mean, there, width)) for level, width in widths.items()
             },
             similarity=None if similarity is None else similarity[rows],
+            molecules=numbers,
         )
 
-    def macro(self, said: Predictions, labels: Float64) -> Interval | None:
+    def macro(
+        self, said: Predictions, labels: Float64, molecules: Sequence[str] | None = None
+    ) -> Interval | None:
         """Return the mean over targets of RAE (in transformed units), or of ROC-AUC.
 
         None for a single target, and where nothing is said.
@@ -111,10 +120,12 @@ class Judge:
             return None
         figure = roc_auc if self.classification else relative_absolute_error
         resamples = _resamples(len(labels))
-        return macro_interval(figure, said.mean, labels, resamples=resamples, seed=self.seed)
+        return macro_interval(
+            figure, said.mean, labels, molecules=molecules, resamples=resamples, seed=self.seed
+        )
 
     def by_fold(
-        self, t: int, said: Predictions, labels: Float64, folds: Mapping[int, NDArray[np.int64]]
+        self, t: int, said: Predictions, labels: Float64, folds: Mapping[int, Int64]
     ) -> tuple[FoldFigures, ...]:
         """Return the figures of each fold's validation rows for one target.
 
@@ -139,17 +150,26 @@ class Judge:
     # ------------------------------------------------------------------ figures
 
     def _both_units(
-        self, t: int, mean: Float64, labels: Float64
+        self, t: int, mean: Float64, labels: Float64, numbers: Int64
     ) -> tuple[dict[str, Interval], dict[str, Interval] | None]:
         transform = self.transforms[t]
         if transform == "none":
-            return self._figures(mean, labels), None
-        undone = [to_original_units(values, transform) for values in (mean, labels)]
-        return self._figures(*undone), self._figures(mean, labels)
+            return self._figures(mean, labels, numbers), None
+        said, there = (to_original_units(values, transform) for values in (mean, labels))
+        return self._figures(said, there, numbers), self._figures(mean, labels, numbers)
 
-    def _figures(self, predictions: Float64, labels: Float64) -> dict[str, Interval]:
+    def _figures(
+        self, predictions: Float64, labels: Float64, numbers: Int64
+    ) -> dict[str, Interval]:
         resamples = _resamples(len(labels))
-        return bootstrapped(self._plain, predictions, labels, resamples=resamples, seed=self.seed)
+        return bootstrapped(
+            self._plain,
+            predictions,
+            labels,
+            molecules=numbers,
+            resamples=resamples,
+            seed=self.seed,
+        )
 
     def _plain(self, predictions: Float64, labels: Float64) -> dict[str, float]:
         judge = classification_figures if self.classification else regression_figures

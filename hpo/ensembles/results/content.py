@@ -95,18 +95,19 @@ def _ensemble(candidate: Candidate, judge: Judge, findings: Findings) -> report.
     rows, test = findings.held_out.rows, findings.test
     said = candidate.out_of_fold
     of_test = None if test is None else candidate.say(test.outputs)
+    macro_out_of_fold = macro_test = None
+    # Of one fold only, the single best model's figure is not comparable with the others'.
+    if candidate.name != SINGLE_BEST:
+        macro_out_of_fold = judge.macro(said, rows.targets, rows.canonical)
+    if test is not None and of_test is not None:
+        macro_test = judge.macro(of_test, test.table.targets, test.table.canonical)
     return report.Ensemble(
         name=candidate.name,
         targets=tuple(
             _target(t, candidate, judge, findings, of_test) for t in range(rows.targets.shape[1])
         ),
-        # Of one fold only, the single best model's figure is not comparable with the others'.
-        macro_out_of_fold=(
-            None if candidate.name == SINGLE_BEST else judge.macro(said, rows.targets)
-        ),
-        macro_test=(
-            None if test is None or of_test is None else judge.macro(of_test, test.table.targets)
-        ),
+        macro_out_of_fold=macro_out_of_fold,
+        macro_test=macro_test,
     )
 
 
@@ -118,9 +119,16 @@ def _target(
     calibration = candidate.calibrations[t]
     judged_test = None
     if test is not None and of_test is not None:
-        judged_test = judge.target(t, of_test, test.table.targets, calibration, test.similarity)
+        judged_test = judge.target(
+            t,
+            of_test,
+            test.table.targets,
+            calibration,
+            test.similarity,
+            molecules=test.table.canonical,
+        )
     return report.EnsembleTarget(
-        out_of_fold=judge.target(t, said, labels, calibration),
+        out_of_fold=judge.target(t, said, labels, calibration, molecules=held_out.rows.canonical),
         test=judged_test,
         by_fold=judge.by_fold(t, said, labels, _own_folds(candidate, held_out)),
     )

@@ -57,6 +57,35 @@ def test_intervals_hold_the_truth_nearly_as_often_as_they_say():
     assert 118 <= held <= 148  # 135 expected, standard deviation 4
 
 
+def test_intervals_hold_the_truth_where_molecules_were_measured_up_to_eight_times():
+    # What repeats have in common is larger than what they differ by.
+    random = np.random.default_rng(6)
+    held = 0
+    for seed in range(150):
+        molecules = np.repeat(np.arange(60), random.integers(1, 9, size=60))
+        errors = 0.3 + random.normal(size=60)[molecules] + 0.3 * random.normal(size=len(molecules))
+        interval = bias_of(errors, molecules=molecules, resamples=200, level=0.9, seed=seed)
+        held += interval.low <= 0.3 <= interval.high
+    assert 118 <= held <= 148  # 80 where rows are drawn singly
+
+
+def test_rows_that_stand_four_times_leave_every_interval_as_it_is():
+    (first, labels), second = noisy(80, 0.5), noisy(80, 0.4, seed=1)[0]
+    first[7] = NAN
+    four = [np.tile(side, 4) for side in (first, second, labels)]
+    molecules = np.tile([f"C{i}" for i in range(80)], 4)
+    once = bootstrapped(regression_figures, first, labels, resamples=200)
+    found = bootstrapped(regression_figures, four[0], four[2], molecules=molecules, resamples=200)
+    for name in ("rmse", "mae", "r2", "spearman", "rae"):
+        assert astuple(found[name]) == pytest.approx(astuple(once[name]))
+    gain = paired_gain(*four, molecules=molecules)
+    assert astuple(gain) == pytest.approx(astuple(paired_gain(first, second, labels)))
+    tables = [np.stack([side, side], axis=1) for side in (four[1], four[2])]
+    macro = macro_interval(relative_absolute_error, *tables, molecules=molecules)
+    alone = macro_interval(relative_absolute_error, second[:, None], labels[:, None])
+    assert astuple(macro) == pytest.approx(astuple(alone))
+
+
 def test_every_figure_lies_inside_its_interval():
     for figures, pair in (
         (regression_figures, noisy(80, 0.5)),

@@ -117,6 +117,36 @@ def test_the_mean_stays_almost_always_where_there_is_nothing_to_gain():
     assert used.count("greedy") <= 2
 
 
+def test_the_mean_stays_as_often_where_each_row_stands_four_times():
+    # Rows cut singly would stand on both sides: those that find the weights and that judge them.
+    molecules = np.repeat([f"C{i}" for i in range(60)], 4)
+    used = []
+    for seed in range(20):
+        columns, labels = (np.repeat(rows, 4, axis=0) for rows in members(60, [0.5] * 8, seed=seed))
+        used.append(choose_weights(columns, labels, molecules=molecules, seed=seed).used)
+    assert used.count("greedy") <= 2
+
+
+def test_greedy_is_used_where_repeated_rows_gain_beyond_doubt():
+    columns, labels = (np.tile(rows.T, 3).T for rows in members(200, [0.3, 0.3, 3.0, 3.0]))
+    found = choose_weights(columns, labels, molecules=np.tile(np.arange(200), 3))
+    assert found.used == "greedy"
+    assert found.weights[2:].sum() < 0.05
+
+
+def test_names_of_molecules_that_stand_once_change_nothing():
+    columns, labels = members(100, [0.5, 0.6, 0.9])
+    labels[3] = NAN
+    named = choose_weights(columns, labels, molecules=[f"C{i}" for i in range(100)])
+    assert named.gain == choose_weights(columns, labels).gain
+
+
+def test_few_molecules_leave_the_mean_however_often_they_were_measured():
+    columns, labels = members(190, [0.1, 9.0])
+    assert choose_weights(columns, labels, molecules=np.arange(190) % 19).used == "mean"
+    assert choose_weights(columns, labels, molecules=np.arange(190) % 20).used == "greedy"
+
+
 def test_the_gain_is_smaller_than_what_the_choosing_rows_promise():
     columns, labels = members(40, [0.5] * 10, seed=7)
     combination = choose_weights(columns, labels)

@@ -1,4 +1,5 @@
 import time
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -94,6 +95,21 @@ def test_the_same_seed_gives_the_same_answer_and_another_one_another():
     sides = two_models()
     assert paired_probability(*sides, seed=1) == paired_probability(*sides, seed=1)
     assert paired_probability(*sides, seed=1) != paired_probability(*sides, seed=2)
+
+
+@pytest.mark.parametrize("figure", ["rmse", "mae", "roc_auc"])
+def test_rows_that_stand_four_times_are_no_further_evidence(figure):
+    sides = two_classifiers(n=80) if figure == "roc_auc" else two_models(n=80)
+    four = [np.repeat(side, 4) for side in sides]
+    molecules = np.repeat([f"C{i}" for i in range(80)], 4)
+    once = paired_probability(*sides, figure)
+    found = paired_probability(*four, figure, molecules=molecules)
+    assert found.probability == once.probability
+    assert astuple(found.gain) == pytest.approx(astuple(once.gain))
+    alone = redrawn_interval(four[0], four[2], figure, molecules=molecules)
+    assert astuple(alone) == pytest.approx(astuple(redrawn_interval(sides[0], sides[2], figure)))
+    singly = paired_probability(*four, figure).gain
+    assert singly.high - singly.low < 0.7 * (found.gain.high - found.gain.low)
 
 
 # ------------------------------------------------------------------ rows that are not there

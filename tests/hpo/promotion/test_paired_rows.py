@@ -106,6 +106,32 @@ def test_molecules_that_are_written_in_another_way_are_the_same(artifacts: Artif
     assert compared(artifacts, record()).probability == 1.0
 
 
+def test_molecules_that_were_measured_again_are_drawn_with_all_their_rows(
+    artifacts: Artifacts,
+) -> None:
+    # The candidate is nearer by 2 for three molecules, and farther by 2 for the fourth.
+    said = [y + 1 for y in A]
+    champion, ours = [y + 3 for y in A], [*said[:3], A[3] + 5]
+    once, found = (
+        _compared_when_measured(artifacts, n, champion=champion, candidate=ours) for n in (1, 5)
+    )
+    assert found.gain is not None
+    assert once.gain is not None
+    assert (once.gain.rows, found.gain.rows) == (4, 20)
+    assert found.probability == once.probability
+    assert (found.gain.gain.low, found.gain.gain.high) == pytest.approx(
+        (once.gain.gain.low, once.gain.gain.high)
+    )
+
+
+def _compared_when_measured(
+    artifacts: Artifacts, times: int, *, champion: list[float], candidate: list[float]
+) -> Paired:
+    for number, mean in (("1", champion), ("2", candidate)):
+        artifacts.keep(number, SMILES * times, y=A * times, y_mean=mean * times)
+    return compared(artifacts, record())
+
+
 def test_a_single_target_is_compared_in_its_own_units_whatever_its_transform(
     artifacts: Artifacts,
 ) -> None:

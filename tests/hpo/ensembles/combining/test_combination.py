@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, replace
+
 import numpy as np
 import pytest
 
 from chemprop_hpo.hpo.ensembles.combining.combination import Weighting, combined, equal
+from chemprop_hpo.hpo.ensembles.combining.out_of_fold import TrainingRows
 from tests.hpo.ensembles.scenes import held_out
 
 UNITS = ((1, 0), (1, 1), (2, 0))
@@ -49,6 +52,23 @@ def test_a_classification_is_weighed_by_probabilities() -> None:
     found = combined(held_out(columns, labels, {0: [0] * 300}), classification=True, seed=0)
     assert found.chosen[0].used == "greedy"
     assert found.weights[0, 0] > 0.9
+
+
+def test_rows_that_stand_four_times_are_weighed_as_if_they_stood_once() -> None:
+    columns = {(rank, 0): LABELS + RNG.normal(size=LABELS.shape) * 0.5 for rank in range(1, 9)}
+    once = held_out(columns, LABELS, {0: [0] * 200})
+    rows = np.repeat(np.arange(200), 4)
+    names = tuple(once.rows.canonical[row] for row in rows)
+    four = replace(
+        once,
+        rows=TrainingRows(names, names, LABELS[rows]),
+        columns=once.columns[:, rows],
+        folds={0: np.zeros(800, np.int64)},
+    )
+    expected, found = (combined(one, classification=False, seed=0).chosen for one in (once, four))
+    for one, other in zip(expected, found, strict=True):
+        assert other.used == one.used == "mean"
+        assert astuple(other.gain) == pytest.approx(astuple(one.gain))
 
 
 def test_the_same_seed_finds_the_same_weights() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -60,6 +62,37 @@ def test_a_transform_gives_figures_in_both_units() -> None:
     assert original == pytest.approx(by_hand(10 ** MEAN[:, 1] - 1, 10 ** LABELS[:, 1] - 1))
     assert original["rmse"] > 5 * transformed["rmse"]
     assert original["spearman"] == transformed["spearman"]
+
+
+def test_rows_of_one_molecule_are_drawn_together() -> None:
+    labels, mean = LABELS.copy(), MEAN.copy()
+    labels[5, 1] = NAN
+    names = [f"C{i}" for i in range(len(labels))]
+    four = Predictions(np.repeat(mean, 4, axis=0), np.repeat(STD, 4, axis=0))
+    once = REGRESSION.target(1, Predictions(mean, STD), labels, None, molecules=names)
+    found = REGRESSION.target(
+        1, four, np.repeat(labels, 4, axis=0), None, molecules=list(np.repeat(names, 4))
+    )
+    assert once is not None
+    assert found is not None
+    assert found.molecules is not None
+    assert found.molecules.tolist() == np.repeat(np.arange(79), 4).tolist()
+    assert astuple(found.figures["rmse"]) == pytest.approx(astuple(once.figures["rmse"]))
+    assert found.transformed_figures is not None
+    assert once.transformed_figures is not None
+    assert astuple(found.transformed_figures["mae"]) == pytest.approx(
+        astuple(once.transformed_figures["mae"])
+    )
+
+
+def test_the_mean_over_targets_is_drawn_by_molecules() -> None:
+    names = [f"C{i}" for i in range(len(LABELS))]
+    four = Predictions(np.repeat(MEAN, 4, axis=0), np.repeat(STD, 4, axis=0))
+    once = REGRESSION.macro(SAID, LABELS, names)
+    found = REGRESSION.macro(four, np.repeat(LABELS, 4, axis=0), list(np.repeat(names, 4)))
+    assert once is not None
+    assert found is not None
+    assert astuple(found) == pytest.approx(astuple(once))
 
 
 def test_rows_without_a_label_or_a_prediction_are_left_out_of_everything() -> None:
