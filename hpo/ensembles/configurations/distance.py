@@ -28,17 +28,31 @@ def distance(
     -------
     float
         From 0, the same, to 1. A parameter that only one of them has counts as 1, as does
-        another choice: Gower's coefficient (Biometrics 27, 857, 1971).
+        another choice: Gower's coefficient (Biometrics 27, 857, 1971). One that had to be the
+        same, since it is fixed or its range holds one value, does not count.
     """
-    names = [name for name in space if name in one or name in other]
+    names = [name for name in space if _counts(one.get(name), other.get(name), space[name])]
     if not names:
         return 0.0
     return sum(_difference(one.get(n), other.get(n), space[n]) for n in names) / len(names)
 
 
+def _counts(one: Any, other: Any, parameter: Parameter) -> bool:
+    # Values of a range that was narrowed to one may still differ.
+    return one != other or (one is not None and not _has_one_value(parameter))
+
+
+def _has_one_value(parameter: Parameter) -> bool:
+    if isinstance(parameter, Choice):
+        return len(parameter.choices) == 1
+    return isinstance(parameter, Fixed) or parameter.low == parameter.high
+
+
 def _difference(one: Any, other: Any, parameter: Parameter) -> float:
     if one is None or other is None or isinstance(parameter, Choice | Fixed):
         return float(one != other)
+    if _has_one_value(parameter):
+        return 1.0
     place = _Place(parameter)
     return min(1.0, abs(place(one) - place(other)))
 
@@ -51,5 +65,4 @@ class _Place:
         self._low, self._high = self._scale(parameter.low), self._scale(parameter.high)
 
     def __call__(self, value: float) -> float:
-        width = self._high - self._low
-        return (self._scale(value) - self._low) / width if width else 0.0
+        return (self._scale(value) - self._low) / (self._high - self._low)

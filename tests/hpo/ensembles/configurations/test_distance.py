@@ -51,9 +51,34 @@ def test_values_outside_a_range_that_was_narrowed_are_at_most_one_apart() -> Non
     assert distance({"depth": 2}, {"depth": 60}, {"depth": SPACE["depth"]}) == 1.0
 
 
-def test_a_range_of_one_value_is_no_difference() -> None:
-    space = {"dropout": Uniform(type="uniform", low=0.2, high=0.2)}
-    assert distance({"dropout": 0.2}, {"dropout": 0.2}, space) == 0.0
+ONE_VALUE = {
+    "batch_size": (SPACE["batch_size"], 32),
+    "dropout": (Uniform(type="uniform", low=0.2, high=0.2), 0.2),
+    "max_lr": (LogUniform(type="loguniform", low=1e-3, high=1e-3), 1e-3),
+    "message_hidden_dim": (IntRange(type="randint", low=300, high=300), 300),
+    "ffn_type": (Choice(type="choice", choices=["branched"]), "branched"),
+}
+
+
+@pytest.mark.parametrize("name", ONE_VALUE)
+def test_a_parameter_of_one_value_does_not_dilute_the_others(name: str) -> None:
+    parameter, value = ONE_VALUE[name]
+    space = {"depth": SPACE["depth"], name: parameter}
+    assert distance({"depth": 2, name: value}, {"depth": 4, name: value}, space) == 0.5
+    assert distance({name: value}, {name: value}, space) == 0.0
+
+
+@pytest.mark.parametrize("name", ONE_VALUE)
+def test_a_parameter_of_one_value_counts_where_only_one_has_it(name: str) -> None:
+    parameter, value = ONE_VALUE[name]
+    space = {"depth": SPACE["depth"], name: parameter}
+    assert distance({"depth": 2, name: value}, {"depth": 4}, space) == 0.75
+
+
+def test_values_from_before_a_range_was_narrowed_to_one_differ() -> None:
+    space = {"depth": SPACE["depth"], "dropout": ONE_VALUE["dropout"][0]}
+    one, other = {"depth": 2, "dropout": 0.2}, {"depth": 2, "dropout": 0.1}
+    assert distance(one, other, space) == 0.5
 
 
 CONFIGURATIONS = st.fixed_dictionaries(
