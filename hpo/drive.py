@@ -137,7 +137,8 @@ class Drive:
     def _run(self, fold: Fold) -> SweepResult:
         space = Space.of(self.config)
         self.study.sampler = build_sampler(self.config.sampler, self.config.seed, space)
-        require_shared_folder(self.folder)
+        with self.interrupts.in_ray():
+            require_shared_folder(self.folder)
         driver = Driver.register(self.db, self.study)
         try:
             with Pulse(driver, self.study) as pulse:
@@ -273,7 +274,8 @@ class _Flights:
         return self._conclude(end)
 
     def _place(self) -> Placement:
-        placement = place(self.drive.config.resources, nodes())
+        with self.drive.interrupts.in_ray():
+            placement = place(self.drive.config.resources, nodes())
         for line in placement.lines:
             log.info(line)
         return placement
@@ -348,6 +350,8 @@ class _Flights:
 
     def _hand_over(self, flight: Flight, why: StopReason) -> None:
         self.book.note_end(flight, why)
+        if self.book.writer.waiting:
+            return  # the database went away; it is left running there
         if flight.ray_id not in self.book.flights:
             return  # another driver has it
         frozen = self.drive.db.storage.get_trial(flight.trial._trial_id)

@@ -16,6 +16,7 @@ from chemprop_hpo.configs.errors import ResourceError
 from chemprop_hpo.hpo.trial.capacity import Node
 from chemprop_hpo.hpo.trial.joined_ray import KNOCK_S, watched_cluster
 from chemprop_hpo.hpo.trial.private_ray import as_guest, private_ray, unheard
+from chemprop_hpo.hpo.trial.ray_processes import nothing_collected
 from chemprop_hpo.hpo.trial.temporary import clear_leftovers
 
 __all__ = [
@@ -91,7 +92,8 @@ def _joined(address: str) -> Iterator[None]:
         with watched_cluster():
             yield
     finally:
-        ray.shutdown()
+        with nothing_collected():
+            ray.shutdown()
 
 
 def _join(address: str) -> None:

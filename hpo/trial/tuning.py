@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from typing import Any
 
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
@@ -51,12 +53,6 @@ def tune_trials(
     # The searcher hands out no more than fit; with Tune's own bound of one trial that waits
     # for its worker, workers would start one after another, some ten seconds each.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(concurrency)
-    resources = job.config.resources
-    warn_where_disk_is_memory(fold.nbytes)
-    trainable = tune.with_resources(
-        tune.with_parameters(TrialTrainable, job=job, fold=fold),
-        {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
-    )
     tune_config = tune.TuneConfig(
         search_alg=searcher,
         scheduler=asha or FIFOScheduler(),
@@ -76,6 +72,18 @@ def tune_trials(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         )
-        tuner = tune.Tuner(trainable, tune_config=tune_config, run_config=run_config)
         with memory_kills_as_deaths(), end.around_tune():
+            trainable = _trainable(job, fold)
+            tuner = tune.Tuner(trainable, tune_config=tune_config, run_config=run_config)
             tuner.fit()
+            del tuner
+            gc.collect()  # Tune's placement groups are removed while Ray is there to be asked
+
+
+def _trainable(job: TrialJob, fold: Fold) -> Any:
+    warn_where_disk_is_memory(fold.nbytes)
+    resources = job.config.resources
+    return tune.with_resources(
+        tune.with_parameters(TrialTrainable, job=job, fold=fold),
+        {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial},
+    )
