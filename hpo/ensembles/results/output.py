@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from chemprop_hpo.configs.errors import ChempropHpoError, UsageError
 from chemprop_hpo.hpo.predictor.loading import load_manifest
@@ -38,7 +39,8 @@ OUT_OF_FOLD, FIGURES = "out_of_fold.csv", "figures.csv"
 TEST, BLIND = "test_predictions.csv", "blind_predictions.csv"
 TABLES = (OUT_OF_FOLD, TEST, BLIND, FIGURES)
 _HALF_WRITTEN = re.compile(r"\.(rank_\d+|combined)\.[0-9a-f]+\.(tmp|old)")
-_OURS = re.compile(r"rank_\d+|combined|plots|report\.html|records\.json|\..*\.(tmp|old)")
+_OURS = re.compile(r"rank_\d+|combined|plots|report\.html|records\.json")
+_LOCK = ".lock"
 
 
 def rank_folder(rank: int) -> str:
@@ -47,47 +49,44 @@ def rank_folder(rank: int) -> str:
 
 
 def check_output(folder: Path, study: str) -> None:
-    """Check that ensembles of a study may be written to a folder; nothing is made.
+    """Check that ensembles of a study may be written to a folder, and can be; nothing is made.
 
     Raises
     ------
     UsageError
-        If something else stands there, or ensembles of another study.
+        If something else stands there, or ensembles of another study, or it cannot be written.
     """
-    if not folder.exists():
+    if not _exists(folder):
+        _require_writable(next(p for p in (folder, *folder.parents) if os.path.lexists(p)))
         return
     if not folder.is_dir():
         raise UsageError(f"{folder}: is a file; give -o a folder")
-    strange = [p.name for p in folder.iterdir() if not _OURS.fullmatch(p.name)]
-    strange = sorted(set(strange) - set(TABLES))
-    if strange:
-        raise UsageError(
-            f"{folder}: holds {', '.join(strange[:3])}, which no ensemble writes; "
-            "give -o a folder that is empty or does not exist"
-        )
+    shown = _shown_in(folder)
+    _check_names(folder, [path.name for path in shown])
     for manifest in sorted(folder.glob(f"[!.]*/{MANIFEST}")):
         _check_predictor(manifest.parent, study)
+    for place in (folder, *filter(Path.is_dir, shown)):
+        _require_writable(place)
+    if (folder / _LOCK).exists():
+        os.close(_open_lock(folder))
 
 
 @contextmanager
 def writing_alone(folder: Path) -> Iterator[None]:
-    """Hold the right to write to a folder; whoever comes second waits.
+    """Make a folder, and hold the right to write to it; whoever comes second waits.
 
-    The lock is a file beside the folder, and goes with the process that held it.
+    The lock is a hidden file in it that stays; the right goes with the process that held it.
 
     Raises
     ------
     UsageError
-        If nothing can be written beside the folder.
+        If nothing can be written there.
     """
-    path = folder.with_name(f".{folder.name}.lock")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be written ({error.strerror}); give -o another folder"
-        ) from None
+        raise _unwritable(folder, error) from None
+    handle = _open_lock(folder)
     try:
         _lock(handle, folder)
         yield
@@ -116,6 +115,53 @@ def remove_plots(folder: Path) -> None:
     """Remove the pictures of an earlier command, which may be of other targets."""
     for path in (folder / PLOTS).glob("*.png"):
         path.unlink()
+
+
+def _exists(folder: Path) -> bool:
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    return True
+
+
+def _shown_in(folder: Path) -> list[Path]:
+    """Return what stands in a folder but for what is hidden, as file browsers leave it."""
+    try:
+        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _check_names(folder: Path, names: Collection[str]) -> None:
+    strange = sorted(name for name in names if not _OURS.fullmatch(name) and name not in TABLES)
+    if strange:
+        raise UsageError(
+            f"{folder}: holds {', '.join(strange[:3])}, which no ensemble writes; "
+            "give -o a folder that is empty or does not exist"
+        )
+
+
+def _require_writable(folder: Path) -> None:
+    """Make a file without a name in a folder, which is gone at once."""
+    try:
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _open_lock(folder: Path) -> int:
+    path = folder / _LOCK
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"{path}: cannot be written ({error.strerror}); give -o another folder")
 
 
 def _lock(handle: int, folder: Path) -> None:

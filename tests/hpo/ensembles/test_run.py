@@ -116,6 +116,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def test_the_folder_holds_predictors_tables_and_a_report(made: Made) -> None:
     assert made.folder == made.loaded.config.study_folder / "ensembles"
     assert sorted(path.name for path in made.folder.iterdir()) == [
+        ".lock",
         "blind_predictions.csv",
         "combined",
         "figures.csv",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -83,6 +86,15 @@ def test_what_a_kill_left_behind_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / ".combined.0123abcd.old").mkdir()
     (tmp_path / ".figures.csv.0123abcd.tmp").touch()
     check_output(tmp_path, "esol")
+
+
+def test_hidden_files_make_no_folder_somebody_else_s(tmp_path: Path) -> None:
+    for name in (".DS_Store", ".nfs00000000", ".gitignore"):
+        (tmp_path / name).touch()
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    check_output(tmp_path, "esol")
+    remove_other_ranks(tmp_path, 1)
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_file_is_refused(tmp_path: Path) -> None:
@@ -173,8 +185,78 @@ def test_two_commands_write_to_a_folder_one_after_the_other(
     assert order == ["first", "second"]
 
 
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+# ------------------------------------------------------------------ places of somebody else
+
+
+@pytest.fixture
+def others() -> Iterator[Path]:
+    """A folder which this user can reach and not write; pytest's own another cannot even enter."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        yield folder
+        os.seteuid(os.getuid())
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755)
+
+
+def may_only_be_read(folder: Path) -> None:
+    """Take away the right to write, and that of a user who may write everything."""
+    folder.chmod(0o555)
+    if os.getuid() == 0:
+        os.seteuid(65534)
+
+
+def test_a_place_that_cannot_be_written_is_found_out_before_anything(
+    tmp_path: Path, others: Path
+) -> None:
     (tmp_path / "file").touch()
-    text = r"file/\.out\.lock: cannot be written .*give -o another"
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("file/out", "link", "x" * 300):
+        with pytest.raises(UsageError) as caught:
+            check_output(tmp_path / name, "esol")
+        assert str(caught.value).startswith(f"{tmp_path / name}: cannot be written (")
+        assert str(caught.value).endswith("); give -o another folder")
+    may_only_be_read(others)
+    for folder in (others, others / "out", others / "more" / "out"):
+        with pytest.raises(UsageError) as caught:
+            check_output(folder, "esol")
+        assert str(caught.value) == (
+            f"{others}: cannot be written (Permission denied); give -o another folder"
+        )
+
+
+@pytest.mark.parametrize("name", ["rank_2", "plots"])
+def test_an_inner_folder_of_somebody_else_is_found_out_before_anything(
+    others: Path, name: str
+) -> None:
+    made_before(others)
+    for folder in (others, *others.rglob("*")):
+        folder.chmod(0o777)
+    may_only_be_read(others / name)
+    with pytest.raises(UsageError, match=rf"/{name}: cannot be written \(Permission denied\)"):
+        check_output(others, "esol")
+
+
+def test_a_folder_that_can_be_written_may_lie_in_one_that_cannot(others: Path) -> None:
+    (others / "out").mkdir()
+    (others / "out").chmod(0o777)
+    may_only_be_read(others)
+    for _ in range(2):
+        check_output(others / "out", "esol")
+        with writing_alone(others / "out"):
+            (others / "out" / "figures.csv").touch()
+
+
+def test_a_check_leaves_nothing_behind(tmp_path: Path) -> None:
+    made_before(tmp_path / "out")
+    before = sorted(tmp_path.rglob("*"))
+    check_output(tmp_path / "out", "esol")
+    check_output(tmp_path / "new" / "out", "esol")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_place_that_was_taken_away_meanwhile_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    text = r"file/out: cannot be written \(Not a directory\); give -o another folder"
     with pytest.raises(UsageError, match=text), writing_alone(tmp_path / "file" / "out"):
         pass
