@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from chemprop_hpo.configs.parameters import (
     Choice,
@@ -66,6 +66,16 @@ MoleculeFeature = Literal[
     "v1_rdkit_2d_normalized",
     "charge",
 ]
+
+
+def _refuse_beyond_32_bits(seed: int) -> int:
+    if seed >= 2**32:
+        raise ValueError(f"must be below {2**32}, not {seed}")
+    return seed
+
+
+Seed = Annotated[Int, Field(ge=0), AfterValidator(_refuse_beyond_32_bits)]
+"""What both NumPy's generators and Optuna's samplers take."""
 
 
 class DataConfig(Section):
@@ -240,7 +250,7 @@ class OptimizationConfig(Section):
     """Molecules in a batch."""
     num_workers: Int = Field(0, ge=0)
     """Has no effect: batches are cut from memory, no process loads data. Kept for older files."""
-    seed: Int | None = None
+    seed: Seed | None = None
     """The same as the sweep's `seed`, if given."""
     progress_bar: bool = False
     """Has no effect: the sweep has one display for all trials. Kept for older files."""
@@ -430,7 +440,7 @@ class SweepConfig(Section):
     """Seconds after which the sweep stops; it can be resumed."""
     checkpoint_every_s: NonNegativeFloat = 10.0
     """Least seconds between two checkpoints of a trial."""
-    seed: Int = 0
+    seed: Seed = 0
     """Seed of the whole sweep."""
     metric: str = "val_loss"
     """What is optimised, such as val_loss, val_rmse or val_r2/COLUMN."""

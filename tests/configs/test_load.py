@@ -150,6 +150,11 @@ def test_one_seed_rules(load):
     assert load(SMALL + "seed: 3\nsplit: {seed: 9}").config.split.seed == 9
 
 
+def test_the_largest_seed_and_a_negative_one_of_the_split_are_taken(load):
+    config = load(SMALL + "seed: 4294967295\nsplit: {seed: -1}").config
+    assert (config.seed, config.split.seed) == (2**32 - 1, -1)
+
+
 def test_a_tenth_validates_where_nothing_else_is_said(load):
     assert load(SMALL).config.split.val_fraction == 0.1
     assert load(SMALL + "split: {n_folds: 5}").config.split.val_fraction is None
