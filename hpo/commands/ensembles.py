@@ -45,7 +45,8 @@ give figures with confidence intervals. Test rows are scored at the very end. Th
 predictor for each configuration, `combined/` for all of them together, tables, and report.html;
 `predict --ensemble` takes it.
 
-What was trained is kept: after Ctrl-C, or a kill, the same command goes on.
+What was trained is kept: after Ctrl-C, or a kill, the same command goes on. Ensembles of
+other trials, splits or folds in the folder are left alone, unless `--force` is given.
 
 \b
 --select says which configurations are taken:
@@ -129,6 +130,14 @@ RetryFailed = Annotated[
         "--retry-failed", help="Train models that failed before once more.", show_default=False
     ),
 ]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Replace ensembles of the study also where they are of other trials, splits or folds.",
+        show_default=False,
+    ),
+]
 
 
 def ensembles(
@@ -139,6 +148,7 @@ def ensembles(
     folds: Folds = None,
     min_distance: MinDistance = MIN_DISTANCE,
     output: Output = None,
+    force: Force = False,
     study: StudyName = None,
     storage: StorageUrl = DEFAULT_STORAGE,
     retry_failed: RetryFailed = False,
@@ -152,7 +162,16 @@ def ensembles(
     loaded = loaded_with_data(study, storage, changes, accept_changed_data)
     k = top_k or loaded.config.transfer_learning.top_k
     _require_trials(loaded, k)
-    wish = Wish(k, select, min_distance, *chosen, output, accept_changed_data, retry_failed)
+    wish = Wish(
+        k,
+        select,
+        min_distance,
+        *chosen,
+        output,
+        accept_changed_data,
+        retry_failed,
+        force=force,
+    )
     _train(loaded, wish, log_level)
 
 
@@ -183,7 +202,11 @@ def go_on_to_ensembles(result: SweepResult, loaded: LoadedSweep, log_level: LogL
 
 @dataclass(frozen=True)
 class Wish:
-    """What the command line asks for, before anything slow is imported."""
+    """What the command line asks for, before anything slow is imported.
+
+    Attributes are those of `Choice` and `Request`. What goes on by itself, as after a sweep,
+    replaces what it wrote before.
+    """
 
     top_k: int
     rule: Select = Select.BEST
@@ -194,6 +217,7 @@ class Wish:
     accept_changed_data: bool = False
     retry_failed: bool = False
     as_swept: bool = False
+    force: bool = True
 
 
 def _train(loaded: LoadedSweep, wish: Wish, log_level: LogLevel) -> None:
@@ -226,6 +250,7 @@ def train_shown(loaded: LoadedSweep, wish: Wish, log_level: LogLevel) -> Ensembl
             wish.accept_changed_data,
             wish.retry_failed,
             wish.as_swept,
+            wish.force,
         )
         return make_ensembles(loaded, request, observers=(display,))
 

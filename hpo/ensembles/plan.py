@@ -25,6 +25,7 @@ from chemprop_hpo.hpo.ensembles.test_rows import read_test_rows
 from chemprop_hpo.hpo.predictor.frames import column_names
 from chemprop_hpo.hpo.predictor.streaming import require_room
 from chemprop_hpo.hpo.predictor.tables import open_table
+from chemprop_hpo.storage.member_records import MemberKey
 from chemprop_hpo.storage.studies import Study
 
 __all__ = ["EnsemblePlan", "Request", "plan_ensembles"]
@@ -49,6 +50,9 @@ class Request:
     as_swept : bool
         Train each configuration once, as the sweep did: on its fold, with its seed and schedule,
         up to its best epoch. ``splits`` and ``folds`` are not looked at.
+    force : bool
+        Ensembles of the study that stand in ``output`` give way also where they are of other
+        trials, splits or folds.
     """
 
     choice: Choice = field(default_factory=Choice)
@@ -58,6 +62,7 @@ class Request:
     accept_changed_data: bool = False
     retry_failed: bool = False
     as_swept: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +96,11 @@ class EnsemblePlan:
     def ranks(self) -> dict[int, int]:
         """The rank of each trial that was taken, by its number."""
         return {d.trial.number: d.rank for d in self.decisions if d.rank is not None}
+
+    @property
+    def keys(self) -> list[MemberKey]:
+        """The keys of all members, rank by rank."""
+        return [job.key for job in self.jobs]
 
 
 def plan_ensembles(

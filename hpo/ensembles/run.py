@@ -28,6 +28,7 @@ from chemprop_hpo.hpo.ensembles.results.content import Findings, report_content
 from chemprop_hpo.hpo.ensembles.results.notes import earlier_looks, notes_on, warnings_on
 from chemprop_hpo.hpo.ensembles.results.output import check_output, writing_alone
 from chemprop_hpo.hpo.ensembles.results.predictor_writer import PredictorWriter
+from chemprop_hpo.hpo.ensembles.results.replacement import check_replacement
 from chemprop_hpo.hpo.ensembles.results.writing import record_of_ensembles, write_all
 from chemprop_hpo.hpo.ensembles.tracked import tracked, tracked_record
 from chemprop_hpo.hpo.ensembles.trained import Trained, gather, training_molecules
@@ -106,6 +107,7 @@ def make_ensembles(
         folder = (request.output or home / "ensembles").absolute()
         check_output(folder, config.study_name)
         plan = plan_ensembles(study, config, request, own)
+        check_replacement(folder, plan.keys, force=request.force)
         _say(plan)
         tracker = stack.enter_context(tracked(db, study, config, plan, folder))
         molecules = featurise_folds(plan.folds, config, *features_of(plan.jobs))
@@ -132,6 +134,8 @@ def make_ensembles(
         writer = PredictorWriter(config, plan.decisions, trained, training, plan.data)
         with writing_alone(folder):
             check_output(folder, config.study_name)
+            if not request.force:  # another command may have written there meanwhile
+                check_replacement(folder, plan.keys, force=False)
             # First, since whoever reads the report has seen the test figures.
             record = record_of_ensembles(content) | tracked_record(config, plan, findings, trained)
             _waited_for(db, config, partial(add_ensemble, db, study, str(folder), record))

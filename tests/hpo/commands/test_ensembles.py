@@ -244,6 +244,30 @@ def test_the_same_command_trains_nothing(
     assert regression.out == shell.out
 
 
+def test_ensembles_of_other_trials_are_replaced_by_force_only(
+    regression: Done, study_folder: Path, shell: Shell, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(regression.folder / "models", copy)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    command = ("ensembles", *on(study_folder), "--top-k", "1", "--folds", "0", "-o", str(copy))
+    with trained_here() as training:
+        assert shell(*command) == 2
+        assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+        held, now = "the top 2 (trials 1, 0; folds 0, 1)", "the top 1 (trial 1; fold 0)"
+        assert shell.err.splitlines()[-1] == (
+            f"error: {copy}: holds {held}, and now {now} is asked for; add --force to replace it, "
+            "or name another folder with -o"
+        )
+        assert shell(*command, "--force") == 0
+        assert f"{copy}: held {held}, which is replaced by {now}" in shell.err
+    assert training.trained == []
+    assert sorted(path.parent.name for path in copy.glob("*/manifest.json")) == [
+        "combined",
+        "rank_1",
+    ]
+
+
 def test_failed_members_are_trained_again_on_demand(
     study_folder: Path, shell: Shell, tmp_path: Path, regression: Done
 ) -> None:
@@ -350,7 +374,7 @@ def test_only_a_finished_sweep_that_asks_for_it_goes_on(
     )
     loaded = small_sweep(study_folder, transfer_learning={"enabled": enabled, "top_k": 2})
     go_on_to_ensembles(Result(reason=reason), loaded, LogLevel.INFO)  # type: ignore[arg-type]  # a stand-in
-    assert [wish.top_k for wish in wishes] == ([2] if goes_on else [])
+    assert [(wish.top_k, wish.force) for wish in wishes] == ([(2, True)] if goes_on else [])
 
 
 def test_a_sweep_with_too_few_complete_trials_says_which_key_asks_for_more(

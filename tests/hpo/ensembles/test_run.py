@@ -326,13 +326,41 @@ def test_fewer_ranks_leave_nothing_of_an_earlier_call(made: Made, tmp_path: Path
     output = tmp_path / "out"
     assert again(made, output=output).training.trained == []
     assert (output / "rank_2").exists()
-    alone = again(made, k=1, output=output)
+    alone = again(made, k=1, output=output, force=True)
     assert alone.training.trained == []
     assert not (output / "rank_2").exists()
     assert load_ensemble(output / "combined").predict(["CCO"])["valid"].all()
     columns = set(alone.table("out_of_fold.csv").columns)
     assert {"size_mean", "size_mean_rank_1"} <= columns
     assert "size_mean_rank_2" not in columns
+
+
+def test_other_ensembles_are_refused_before_anything_is_trained(made: Made, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    again(made, output=output)
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    remembered = len(made.remembered())
+    with pytest.raises(UsageError, match=r"holds the top 2 \(trials 1, 0; folds 0, 1\)"):
+        make(made.loaded, k=1, output=output)
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+    assert len(made.remembered()) == remembered
+
+
+def test_other_ensembles_that_came_meanwhile_are_kept(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    predict = run.predict_test_rows
+
+    def another_is_quicker(*arguments: Any) -> Any:
+        monkeypatch.setattr(run, "predict_test_rows", predict)
+        again(made, output=output)
+        return predict(*arguments)
+
+    monkeypatch.setattr(run, "predict_test_rows", another_is_quicker)
+    with pytest.raises(UsageError, match=r"now the top 1 \(trial 1; fold 0\) is asked for"):
+        again(made, k=1, folds=(0,), output=output)
+    assert (output / "rank_2").exists()
 
 
 def without(loaded: LoadedSweep, section: str, **changes: Any) -> LoadedSweep:
@@ -454,7 +482,7 @@ def test_a_folder_of_another_study_is_refused_before_anything(made: Made, tmp_pa
 
 
 def test_an_earlier_look_at_test_rows_with_other_configurations_is_told(made: Made) -> None:
-    said = again(made, k=1).result.content.warnings
+    said = again(made, k=1, force=True).result.content.warnings
     assert any("Test rows of this study were scored" in line for line in said)
 
 
