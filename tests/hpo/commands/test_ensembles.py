@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -104,6 +105,56 @@ def test_a_mistake_is_said_in_a_line_before_anything_is_trained(
     assert re.search(message, shell.err), shell.err
     assert "Traceback" not in shell.err
     assert not (study_folder / "study").exists()
+
+
+@pytest.mark.parametrize(
+    ("targets", "shown"),
+    [("[size]", '["size"]'), ("[size,polar]", '["size", "polar"]'), ("[logp]", '["logp"]')],
+)
+def test_other_targets_than_the_study_s_are_refused_and_nothing_is_stored(
+    study_folder: Path, shell: Shell, targets: str, shown: str
+) -> None:
+    before = stored_in(study_folder)
+    assert shell("ensembles", *on(study_folder), f"data.target_cols={targets}") == 2
+    assert shell.err.splitlines()[1:] == [
+        f"error: study 'small' in sqlite:///{study_folder}/studies.db cannot go on with this "
+        "configuration:",
+        f'  data.target_cols: ["polar"] in the study, {shown} now',
+        "put that right, or begin a new one: chemprop-hpo sweep FILE --study NAME",
+    ]
+    assert stored_in(study_folder) == before
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            "smiles,size\nCCNCCN,3\nNCCCN,4\n",
+            "there is no column 'polar'; the columns are: 'smiles', 'size'",
+        ),
+        (
+            "smiles,polar\nCCNCCN,high\n",
+            "column 'polar': labels that are no number, in row 2 (1 label, such as 'high'); write "
+            "a number, or leave the cell empty",
+        ),
+    ],
+    ids=["no such column", "no numbers"],
+)
+def test_test_rows_without_the_study_s_target_are_refused_and_nothing_is_stored(
+    study_folder: Path, shell: Shell, tmp_path: Path, table: str, message: str
+) -> None:
+    (tmp_path / "test.csv").write_text(table)
+    before = stored_in(study_folder)
+    assert shell("ensembles", *on(study_folder), "data.test_file=test.csv", "-o", "out") == 2
+    assert shell.err.splitlines()[1:] == [f"error: test.csv: {message}"]
+    assert stored_in(study_folder) == before
+    assert not Path("out").exists()
+
+
+def stored_in(folder: Path) -> list[str]:
+    """Return all that a database of SQLite holds, and the names of all files beside it."""
+    with contextlib.closing(sqlite3.connect(folder / "studies.db")) as connection:
+        return [*connection.iterdump(), *sorted(str(path) for path in folder.rglob("*"))]
 
 
 def test_a_study_without_complete_trials_is_refused(tmp_path: Path, shell: Shell) -> None:
