@@ -428,6 +428,19 @@ def test_only_a_finished_sweep_that_asks_for_it_goes_on(
     assert [(wish.top_k, wish.force) for wish in wishes] == ([(2, True)] if goes_on else [])
 
 
+def test_a_sweep_that_goes_on_replaces_its_earlier_ensembles_and_says_so(
+    shell: Shell, tmp_path: Path
+) -> None:
+    loaded = stored_study(tmp_path, transfer_learning={"enabled": True, "top_k": 1})
+    with trained_here():
+        assert shell("ensembles", *on(tmp_path), "--top-k", "2", "--folds", "0") == 0
+        go_on_to_ensembles(Result(reason="finished"), loaded, LogLevel.INFO)  # type: ignore[arg-type]  # a stand-in
+    folder = tmp_path / "study" / "ensembles"
+    held, now = "the top 2 (trials 1, 0; fold 0)", "the top 1 (trial 1; folds 0, 1)"
+    assert f"{folder}: held {held}, which is replaced by {now}" in shell.capsys.readouterr().err
+    assert not (folder / "rank_2").exists()
+
+
 def test_a_sweep_with_too_few_complete_trials_says_which_key_asks_for_more(
     study_folder: Path,
 ) -> None:
