@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from chemprop_hpo.hpo.evaluation.calibration import LEVELS
 from chemprop_hpo.hpo.report.calibration_tables import covered_range
 from chemprop_hpo.hpo.report.content import EnsembleTarget, ReportContent, Target
 
@@ -54,8 +53,6 @@ def _of_targets(content: ReportContent) -> Iterator[str]:
     if few:
         yield f"Figures of few labels say little: {_listed(few)}."
     if content.task == "regression":
-        for target, result in results:
-            yield from _missing_levels(target, result)
         narrow = [said for target, result in results for said in _narrow(target, result)]
         if narrow:
             yield f"Intervals are too narrow on test data: {_listed(narrow)}."
@@ -65,16 +62,6 @@ def _few_rows(target: Target, result: EnsembleTarget) -> Iterator[str]:
     for name, judged in (("out of fold", result.out_of_fold), ("on test", result.test)):
         if judged is not None and judged.n < FEW_ROWS:
             yield f"{target.name} has {judged.n} {name}"
-
-
-def _missing_levels(target: Target, result: EnsembleTarget) -> Iterator[str]:
-    judged = result.test or result.out_of_fold
-    missing = [f"{level} %" for level in LEVELS if judged and level not in judged.half_widths]
-    if missing:
-        yield (
-            f"{target.name} has no intervals at {_listed(missing)}: there were too few "
-            "out-of-fold labels to set their width."
-        )
 
 
 def _narrow(target: Target, result: EnsembleTarget) -> Iterator[str]:
