@@ -113,7 +113,10 @@ class Judged:
     coverage : mapping of int to Coverage
         The share of labels inside, by level in percent.
     similarity : array or None
-        Tanimoto similarity to the nearest molecule of the training set.
+        Tanimoto similarity to the nearest molecule that any of the models was trained on; NaN
+        where it was not computed.
+    folds : int array or None
+        The fold that left each row out; None on test data, and where several splits did.
     molecules : array or None
         A number for each row, equal for rows of one molecule. None where each is its own.
     """
@@ -126,6 +129,7 @@ class Judged:
     half_widths: Mapping[int, Float64] = field(default_factory=dict)
     coverage: Mapping[int, Coverage] = field(default_factory=dict)
     similarity: Float64 | None = None
+    folds: NDArray[np.int64] | None = None
     molecules: NDArray[np.int64] | None = None
 
     @property

@@ -136,6 +136,9 @@ def panels(
     axes = [axis for row in grid for axis in row]
     for spare in axes[n:]:
         spare.remove()
+    if sharex:  # what stands above a spare panel is the lowest of its column
+        for axis in axes[max(0, n - columns) : n]:
+            axis.tick_params(labelbottom=True)
     return figure, axes[:n]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +19,7 @@ from chemprop_hpo.hpo.report.drawing import (
     in_lines,
     panels,
 )
+from chemprop_hpo.hpo.report.fold_colours import colours_of, name_colours
 
 __all__ = ["draw_learning_curves"]
 
@@ -35,18 +36,20 @@ def draw_learning_curves(content: ReportContent, file: str) -> Picture | None:
     values = _finite([value for member in content.members for value in member.curve])
     if not len(values):
         return None
+    colours = colours_of([_place(member) for member in content.members if _is_drawn(member)])
     figure, axes = panels(
         len(by_rank), 3, width=WIDTHS[len(by_rank) > 1], height=2.2, sharex=True, sharey=True
     )
     if values.min() > 0 and values.max() > LOG_FROM * values.min():
         _make_logarithmic(axes[0])
     for axis, (rank, members) in zip(axes, by_rank.items(), strict=True):
-        _draw_rank(axis, rank, members)
+        _draw_rank(axis, rank, members, colours)
     axes[0].set_xlim(left=0)
     axes[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
     figure.supxlabel("Epoch", fontsize=8.5)
     figure.supylabel(in_lines(content.metric, 2), fontsize=8.5)
-    n = sum(bool(len(_finite(member.curve))) for member in content.members)
+    name_colours(figure, _named(colours), "outside upper right", linewidth=1.2)
+    n = sum(map(_is_drawn, content.members))
     return finished(figure, file, "Learning curves by rank", _caption(content, n))
 
 
@@ -55,13 +58,35 @@ def _by_rank(members: Sequence[Member]) -> dict[int, list[Member]]:
     return {rank: [member for member in members if member.rank == rank] for rank in ranks}
 
 
-def _draw_rank(axis: Axes, rank: int, members: Sequence[Member]) -> None:
+def _place(member: Member) -> tuple[int, int]:
+    return member.split, member.fold
+
+
+def _is_drawn(member: Member) -> bool:
+    return bool(len(_finite(member.curve)))
+
+
+def _named(colours: Mapping[tuple[int, int], str]) -> dict[str, str]:
+    """Call a fold by its number alone where there is one split."""
+    several = len({split for split, _ in colours}) > 1
+    return {
+        f"split {split}, fold {fold}" if several else f"fold {fold}": colour
+        for (split, fold), colour in colours.items()
+    }
+
+
+def _draw_rank(
+    axis: Axes, rank: int, members: Sequence[Member], colours: Mapping[tuple[int, int], str]
+) -> None:
     axis.set_title(f"Rank {rank}")
     axis.grid(axis="y")
-    drawn = [member for member in members if len(_finite(member.curve))]
+    drawn = [member for member in members if _is_drawn(member)]
     for member in drawn:
         epochs = np.arange(1, len(member.curve) + 1)
-        axis.plot(epochs, _with_gaps(member.curve), color=OUT_OF_FOLD, linewidth=0.8, alpha=0.5)
+        style: Style = {"color": OUT_OF_FOLD, "linewidth": 0.8, "alpha": 0.5}
+        if colours:
+            style |= {"color": colours[_place(member)], "alpha": 0.85}
+        axis.plot(epochs, _with_gaps(member.curve), **style)
         _mark_best(axis, member)
     if not drawn:
         axis.text(0.5, 0.5, "no curve", transform=axis.transAxes, color=GREY, ha="center")

@@ -10,9 +10,7 @@ from chemprop_hpo.hpo.report.content import EnsembleTarget, Judged, Target
 from chemprop_hpo.hpo.report.drawing import (
     GREY,
     INK,
-    OUT_OF_FOLD,
     PALE,
-    TEST,
     Picture,
     Style,
     finished,
@@ -21,14 +19,12 @@ from chemprop_hpo.hpo.report.drawing import (
     panels,
 )
 from chemprop_hpo.hpo.report.levels import level_shown
+from chemprop_hpo.hpo.report.points import FEW, Part, draw_points, name_folds, parts_of
 from chemprop_hpo.hpo.report.units import mark_original_units, measured_in
 
-__all__ = ["MOST_BARS", "draw_parity"]
+__all__ = ["draw_parity", "limits_of"]
 
 Float64 = NDArray[np.float64]
-
-MOST_BARS = 150
-"""More rows than this and their intervals are drawn as a band."""
 
 
 def draw_parity(target: Target, result: EnsembleTarget, ensemble: str, file: str) -> Picture | None:
@@ -36,47 +32,32 @@ def draw_parity(target: Target, result: EnsembleTarget, ensemble: str, file: str
 
     Returns None where neither was judged.
     """
-    parts = [
-        ("Out of fold", OUT_OF_FOLD, result.out_of_fold),
-        ("Test", TEST, result.test),
-    ]
-    drawn = [(title, colour, part) for title, colour, part in parts if part is not None and part.n]
-    if not drawn:
+    parts = parts_of(result)
+    if not parts:
         return None
-    limits = _limits([part for _, _, part in drawn])
-    figure, axes = panels(len(drawn), 2, width=3.45, height=3.6)
+    limits = limits_of([part.judged for part in parts])
+    figure, axes = panels(len(parts), 2, width=3.45, height=3.6)
     name_figure(figure, target.name)
-    for axis, (title, colour, part) in zip(axes, drawn, strict=True):
-        _draw_part(axis, part, colour, limits, target)
-        axis.set_title(f"{title} (n = {part.n})", color=colour)
+    name_folds(figure, parts)
+    for axis, part in zip(axes, parts, strict=True):
+        _draw_part(axis, part, limits, target)
+        axis.set_title(f"{part.name} (n = {part.judged.n})", color=part.ink)
     alt = f"Observed against predicted {target.name}"
-    return finished(figure, file, alt, _caption([part for _, _, part in drawn], ensemble))
+    return finished(figure, file, alt, _caption(parts, ensemble))
 
 
-def _draw_part(
-    axis: Axes, part: Judged, colour: str, limits: tuple[float, float], target: Target
-) -> None:
+def _draw_part(axis: Axes, part: Part, limits: tuple[float, float], target: Target) -> None:
     _draw_frame(axis, limits, target)
-    level = level_shown(part.half_widths)
-    half = part.half_widths[level] if level else np.full(part.n, np.nan)
-    outside = np.abs(part.labels - part.mean) > half
-    if part.n <= MOST_BARS:
+    judged = part.judged
+    level = level_shown(judged.half_widths)
+    half = judged.half_widths[level] if level else np.full(judged.n, np.nan)
+    if judged.n <= FEW:
         bars: Style = {"ecolor": "#B5B5B5", "elinewidth": 0.7, "fmt": "none", "zorder": 1}
-        axis.errorbar(part.mean, part.labels, xerr=half, **bars)
+        axis.errorbar(judged.mean, judged.labels, xerr=half, **bars)
     else:
-        _draw_band(axis, part.mean, half)
-    size, alpha = marker(part.n)
-    style: Style = {"s": size, "alpha": alpha, "linewidths": 0, "zorder": 3}
-    axis.scatter(part.mean[~outside], part.labels[~outside], color=colour, **style)
-    style |= {"alpha": min(1.0, alpha * 1.6)}
-    axis.scatter(part.mean[outside], part.labels[outside], color=INK, marker="D", **style)
-
-
-def marker(n: int) -> tuple[float, float]:
-    """Return size (square points) and opacity of the markers of ``n`` rows."""
-    if n <= MOST_BARS:
-        return 16.0, 0.85
-    return (9.0, 0.5) if n <= 1000 else (5.0, 0.3)
+        _draw_band(axis, judged.mean, half)
+    outside = np.abs(judged.labels - judged.mean) > half
+    draw_points(axis, part, judged.mean, judged.labels, outside)
 
 
 def _draw_frame(axis: Axes, limits: tuple[float, float], target: Target) -> None:
@@ -103,7 +84,8 @@ def _draw_band(axis: Axes, mean: Float64, half: Float64) -> None:
         axis.plot(centre, end, color=INK, linewidth=0.7, zorder=4)
 
 
-def _limits(parts: list[Judged]) -> tuple[float, float]:
+def limits_of(parts: list[Judged]) -> tuple[float, float]:
+    """Return the ends of an axis that holds all labels and predictions, with a margin."""
     values = np.concatenate([x for part in parts for x in (part.labels, part.mean)])
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
@@ -111,17 +93,20 @@ def _limits(parts: list[Judged]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _caption(parts: list[Judged], ensemble: str) -> str:
+def _caption(parts: list[Part], ensemble: str) -> str:
     text = f"Predictions of {ensemble}; on the grey line they equal the measured value."
-    levels = {level for part in parts if (level := level_shown(part.half_widths))}
+    if parts[0].folds:
+        text += " Out of fold, the colour is the fold that left the molecule out."
+    levels = {level for part in parts if (level := level_shown(part.judged.half_widths))}
     if not levels:
         return f"{text} There are no intervals."
     level = max(levels)
-    shapes = {"bar" if part.n <= MOST_BARS else "band" for part in parts}
+    shapes = {"bar" if part.judged.n <= FEW else "band" for part in parts}
     shape = "bars and the shaded band are" if len(shapes) == 2 else None
     shape = shape or ("bars are" if shapes == {"bar"} else "shaded band is")
+    diamonds = "diamonds with a dark edge" if parts[0].folds else "dark diamonds"
     typical = "" if shapes == {"bar"} else " (the band: their median width)"
     return (
         f"{text} The {shape} the {level} % prediction intervals{typical}; "
-        "dark diamonds lie outside their own interval."
+        f"{diamonds} lie outside their own interval."
     )

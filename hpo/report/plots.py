@@ -14,6 +14,7 @@ from chemprop_hpo.hpo.report.drawing import Picture, house_style
 from chemprop_hpo.hpo.report.folds import draw_folds, draw_members
 from chemprop_hpo.hpo.report.learning_curves import draw_learning_curves
 from chemprop_hpo.hpo.report.parity import draw_parity
+from chemprop_hpo.hpo.report.parity_by_fold import draw_parity_by_fold
 from chemprop_hpo.hpo.report.residuals import draw_residuals
 from chemprop_hpo.hpo.report.searched.pictures import draw_searched
 
@@ -65,7 +66,8 @@ def _of_target(content: ReportContent, i: int) -> tuple[Picture, ...]:
         return _there(draw_classification(target, result, shown.name, f"curves_{ending}"))
     return _there(
         draw_parity(target, result, shown.name, f"parity_{ending}"),
-        draw_residuals(target, result.test, shown.name, f"residuals_{ending}"),
+        draw_parity_by_fold(target, result, shown.name, f"parity_by_fold_{ending}"),
+        draw_residuals(target, result, shown.name, f"residuals_{ending}"),
     )
 
 

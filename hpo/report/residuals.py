@@ -1,4 +1,4 @@
-"""Errors on test molecules, by how much these resemble the training set."""
+"""Errors of predictions, by how much the molecules resemble those that were trained on."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from chemprop_hpo.hpo.report.content import Judged, Target
+from chemprop_hpo.hpo.report.content import EnsembleTarget, Judged, Target
 from chemprop_hpo.hpo.report.drawing import (
     GREY,
     INK,
-    TEST,
     Picture,
-    Style,
     finished,
     in_lines,
+    name_figure,
     panels,
 )
-from chemprop_hpo.hpo.report.parity import marker
+from chemprop_hpo.hpo.report.points import Part, draw_points, name_folds, parts_of
 from chemprop_hpo.hpo.report.units import error_unit
 
 __all__ = ["draw_residuals"]
@@ -30,40 +29,53 @@ MOST_BINS = 8
 
 
 def draw_residuals(
-    target: Target, judged: Judged | None, ensemble: str, file: str
+    target: Target, result: EnsembleTarget, ensemble: str, file: str
 ) -> Picture | None:
     """Draw predicted minus observed against similarity to the nearest training molecule.
 
-    Returns None where there is no test data, or its similarity is not known.
+    Returns None where no similarity is known.
     """
-    if judged is None or judged.similarity is None:
+    parts = [part for part in parts_of(result) if _known(part.judged).any()]
+    if not parts:
         return None
-    errors = judged.mean - judged.labels
-    known = np.isfinite(errors) & np.isfinite(judged.similarity)
-    if not known.any():
-        return None
-    similarity, errors = judged.similarity[known], errors[known]
-    figure, (axis,) = panels(1, 1, width=6.9, height=2.6)
-    binned = _draw(axis, similarity, errors, target)
-    axis.set_title(in_lines(f"{target.name}, test (n = {len(errors)})", 6))
+    figure, axes = panels(len(parts), 1, width=6.9, height=2.45, sharex=True, sharey=True)
+    name_figure(figure, target.name)
+    name_folds(figure, parts)
+    binned = [_draw(axis, part) for axis, part in zip(axes, parts, strict=True)]
+    _name_axes(axes, parts, target)
     alt = f"Residuals of {target.name} against similarity to the training set"
-    return finished(figure, file, alt, _caption(ensemble, binned))
+    return finished(figure, file, alt, _caption(parts, ensemble, any(binned)))
 
 
-def _draw(axis: Axes, similarity: Float64, errors: Float64, target: Target) -> bool:
-    size, alpha = marker(len(errors))
-    style: Style = {"s": size, "alpha": alpha, "linewidths": 0}
+def _known(judged: Judged) -> NDArray[np.bool_]:
+    if judged.similarity is None:
+        return np.zeros(judged.n, dtype=bool)
+    return np.isfinite(judged.mean - judged.labels) & np.isfinite(judged.similarity)
+
+
+def _draw(axis: Axes, part: Part) -> bool:
+    known, judged = _known(part.judged), part.judged
+    similarity = np.full(judged.n, np.nan) if judged.similarity is None else judged.similarity
+    errors = judged.mean - judged.labels
     axis.axhline(0, color=GREY, linewidth=0.8, zorder=1)
-    axis.scatter(similarity, errors, color=TEST, zorder=2, **style)
-    binned = _draw_typical_error(axis, similarity, errors)
+    axis.set_title(f"{part.name} (n = {int(known.sum())})", color=part.ink)
+    draw_points(axis, part, similarity, errors)
+    return _draw_typical_error(axis, similarity[known], errors[known])
+
+
+def _name_axes(axes: list[Axes], parts: list[Part], target: Target) -> None:
     unit = error_unit(target)
     unit = in_lines(f"({unit})", 2.0) if unit else ""
-    axis.set(xlim=(-0.02, 1.02), ylabel=f"Predicted − observed\n{unit}".rstrip())
-    axis.set_xlabel("Tanimoto similarity to the nearest training molecule")
-    axis.yaxis.set_major_locator(MaxNLocator(5))
-    largest = float(np.abs(errors).max()) * 1.08 or 1.0
-    axis.set_ylim(-largest, largest)
-    return binned
+    for axis in axes:
+        axis.set_ylabel(f"Predicted − observed\n{unit}".rstrip())
+        axis.yaxis.set_major_locator(MaxNLocator(5))
+    axes[-1].set_xlabel("Tanimoto similarity to the nearest training molecule")
+    largest = max(_largest_error(part.judged) for part in parts) * 1.08 or 1.0
+    axes[0].set(xlim=(-0.02, 1.02), ylim=(-largest, largest))
+
+
+def _largest_error(judged: Judged) -> float:
+    return float(np.abs(judged.mean - judged.labels)[_known(judged)].max())
 
 
 def _draw_typical_error(axis: Axes, similarity: Float64, errors: Float64) -> bool:
@@ -78,14 +90,25 @@ def _draw_typical_error(axis: Axes, similarity: Float64, errors: Float64) -> boo
     squares = np.bincount(place, errors**2, minlength=len(edges) - 1)
     rmse = np.sqrt(squares / np.maximum(np.bincount(place, minlength=len(edges) - 1), 1))
     for sign in (-1, 1):
-        axis.stairs(sign * rmse, edges, color=INK, linewidth=1.2, baseline=None, zorder=3)
+        axis.stairs(sign * rmse, edges, color=INK, linewidth=1.2, baseline=None, zorder=4)
     return True
 
 
-def _caption(ensemble: str, binned: bool) -> str:
+def _caption(parts: list[Part], ensemble: str, binned: bool) -> str:
     text = (
-        f"Errors of {ensemble} on test molecules. Where they grow to the left, predictions of "
-        "molecules unlike the training set deserve less trust."
+        f"Errors of {ensemble}. Where they grow to the left, predictions of molecules unlike the "
+        "training set deserve less trust."
     )
+    if parts[0].name == "Out of fold":
+        text += (
+            " An out-of-fold molecule is compared with those that the models which left it out "
+            "were trained on."
+        )
+    if parts[0].folds:
+        text += " Its colour is the fold that left it out."
+    for part in parts:
+        drawn = int(_known(part.judged).sum())
+        if drawn < part.judged.n:
+            text += f" {part.name}, {drawn:,} of {part.judged.n:,} rows were drawn at random."
     steps = " The dark steps are plus and minus the RMSE of about equally many molecules each."
     return text + (steps if binned else "")

@@ -38,12 +38,24 @@ def error_unit(target: Target) -> str:
     return target.unit
 
 
-def mark_original_units(axis: Axis, transform: Transform, low: float, high: float) -> None:
-    """Put ticks on an axis that runs over transformed values, and label them in original units."""
+def mark_original_units(
+    axis: Axis, transform: Transform, low: float, high: float, *, narrow: bool = False
+) -> None:
+    """Put ticks on an axis that runs over transformed values, and label them in original units.
+
+    Parameters
+    ----------
+    low, high : float
+        The ends of the axis.
+    narrow : bool
+        Whether there is room for a few ticks only.
+    """
     if transform == "none":
-        axis.set_major_locator(MaxNLocator(5))
+        axis.set_major_locator(MaxNLocator(3 if narrow else 5))
         return
     marks = ticks(transform, low, high)
+    if narrow:
+        marks = marks[:: -(-len(marks) // ENOUGH_TICKS)]
     axis.set_major_locator(FixedLocator([place for place, _ in marks]))
     axis.set_minor_locator(NullLocator())
     axis.set_ticklabels([label for _, label in marks])

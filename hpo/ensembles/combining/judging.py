@@ -70,6 +70,7 @@ class Judge:
         calibration: Calibration | None,
         similarity: Float64 | None = None,
         molecules: Sequence[str] | None = None,
+        folds: Int64 | None = None,
     ) -> Judged | None:
         """Judge one target; None where no row has both a label and a prediction.
 
@@ -83,9 +84,11 @@ class Judge:
         calibration : Calibration or None
             None gives no intervals.
         similarity : array, shape (n,), optional
-            To the nearest molecule of the training set.
+            To the nearest molecule that the models were trained on.
         molecules : sequence of str, optional
             The canonical SMILES of the rows; without them each row is a molecule of its own.
+        folds : int array, shape (n,), optional
+            The fold that left each row out.
         """
         mean, std, there = said.mean[:, t], said.std[:, t], labels[:, t]
         rows = np.isfinite(mean) & np.isfinite(there)
@@ -107,6 +110,7 @@ class Judge:
             },
             similarity=None if similarity is None else similarity[rows],
             molecules=numbers,
+            folds=None if folds is None else folds[rows],
         )
 
     def macro(

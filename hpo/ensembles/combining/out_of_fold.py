@@ -51,12 +51,15 @@ class OutOfFold:
         unit left the row's molecule out of its training.
     folds : mapping of int to int64 array, shape (n,)
         By split, the fold that validated on the row; -1 where none did.
+    trained : mapping of (split, fold) to bool array, shape (n,)
+        Whether a fold's models were trained on the row's molecule.
     """
 
     rows: TrainingRows
     units: tuple[Unit, ...]
     columns: Float64
     folds: Mapping[int, NDArray[np.int64]]
+    trained: Mapping[tuple[int, int], NDArray[np.bool_]]
 
     def of_rank(self, rank: int) -> NDArray[np.intp]:
         """Return the positions of a rank's units."""
@@ -106,7 +109,9 @@ def out_of_fold(
         places, positions = _left_out(rows, folds[split, fold])
         columns[units.index((rank, split)), places] = values[positions]
     splits = sorted({split for split, _ in folds})
-    return OutOfFold(rows, units, columns, {s: _folds_of(rows, folds, s) for s in splits})
+    left_out = {split: _folds_of(rows, folds, split) for split in splits}
+    trained = {place: _trained_on(rows, fold) for place, fold in folds.items()}
+    return OutOfFold(rows, units, columns, left_out, trained)
 
 
 def _in_file_order(
@@ -132,6 +137,11 @@ def _left_out(rows: TrainingRows, fold: FoldTables) -> tuple[NDArray[np.int64], 
     places = [i for i, name in enumerate(rows.canonical) if name in where]
     positions = [where[rows.canonical[i]] for i in places]
     return np.array(places, dtype=np.int64), np.array(positions, dtype=np.int64)
+
+
+def _trained_on(rows: TrainingRows, fold: FoldTables) -> NDArray[np.bool_]:
+    trained = set(fold.train.canonical)
+    return np.array([name in trained for name in rows.canonical], dtype=bool)
 
 
 def _folds_of(

@@ -14,6 +14,7 @@ from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.ensembles.combining.candidates import SINGLE_BEST, Candidate
 from chemprop_hpo.hpo.ensembles.combining.combination import Weighting
 from chemprop_hpo.hpo.ensembles.combining.judging import Judge, Predictions
+from chemprop_hpo.hpo.ensembles.combining.nearness import out_of_fold_similarity
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold
 from chemprop_hpo.hpo.ensembles.combining.test_predictions import PredictedTestRows
 from chemprop_hpo.hpo.ensembles.configurations.selection import Decision
@@ -23,6 +24,8 @@ from chemprop_hpo.hpo.tracking.manifest import package_versions
 from chemprop_hpo.storage.member_records import MemberRecord
 
 __all__ = ["Findings", "report_content"]
+
+Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,9 @@ def report_content(
     data = config.data
     judge = Judge(config.task == "classification", data.transforms, config.seed)
     columns = zip(data.target_cols, data.units, data.transforms, strict=True)
+    # Pictures show the last one only, and those of probabilities show no errors.
+    shown = None if config.task == "classification" else findings.candidates[-1]
+    near = None if shown is None else out_of_fold_similarity(findings.held_out, config.seed)
     return report.ReportContent(
         title=f"Ensembles of study {config.study_name}",
         study=config.study_name,
@@ -77,7 +83,10 @@ def report_content(
         task=config.task,
         created=datetime.now(UTC),
         targets=tuple(report.Target(*column) for column in columns),
-        ensembles=tuple(_ensemble(one, judge, findings) for one in findings.candidates),
+        ensembles=tuple(
+            _ensemble(one, judge, findings, near if one is shown else None)
+            for one in findings.candidates
+        ),
         members=tuple(_member(rank, record) for rank, record in findings.members),
         decisions=tuple(_decision(decision) for decision in findings.decisions),
         configurations={
@@ -91,7 +100,9 @@ def report_content(
     )
 
 
-def _ensemble(candidate: Candidate, judge: Judge, findings: Findings) -> report.Ensemble:
+def _ensemble(
+    candidate: Candidate, judge: Judge, findings: Findings, near: Float64 | None
+) -> report.Ensemble:
     rows, test = findings.held_out.rows, findings.test
     said = candidate.out_of_fold
     of_test = None if test is None else candidate.say(test.outputs)
@@ -104,7 +115,8 @@ def _ensemble(candidate: Candidate, judge: Judge, findings: Findings) -> report.
     return report.Ensemble(
         name=candidate.name,
         targets=tuple(
-            _target(t, candidate, judge, findings, of_test) for t in range(rows.targets.shape[1])
+            _target(t, candidate, judge, findings, of_test, near)
+            for t in range(rows.targets.shape[1])
         ),
         macro_out_of_fold=macro_out_of_fold,
         macro_test=macro_test,
@@ -112,7 +124,12 @@ def _ensemble(candidate: Candidate, judge: Judge, findings: Findings) -> report.
 
 
 def _target(
-    t: int, candidate: Candidate, judge: Judge, findings: Findings, of_test: Predictions | None
+    t: int,
+    candidate: Candidate,
+    judge: Judge,
+    findings: Findings,
+    of_test: Predictions | None,
+    near: Float64 | None,
 ) -> report.EnsembleTarget:
     held_out, test = findings.held_out, findings.test
     labels, said = held_out.rows.targets, candidate.out_of_fold
@@ -127,10 +144,19 @@ def _target(
             test.similarity,
             molecules=test.table.canonical,
         )
+    folds = _own_folds(candidate, held_out)
     return report.EnsembleTarget(
-        out_of_fold=judge.target(t, said, labels, calibration, molecules=held_out.rows.canonical),
+        out_of_fold=judge.target(
+            t,
+            said,
+            labels,
+            calibration,
+            near,
+            molecules=held_out.rows.canonical,
+            folds=next(iter(folds.values())) if len(folds) == 1 else None,
+        ),
         test=judged_test,
-        by_fold=judge.by_fold(t, said, labels, _own_folds(candidate, held_out)),
+        by_fold=judge.by_fold(t, said, labels, folds),
     )
 
 

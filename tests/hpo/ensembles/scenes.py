@@ -71,7 +71,13 @@ def held_out(
     units = tuple(sorted(columns))
     stacked = [np.asarray(columns[u], dtype=np.float64).reshape(targets.shape) for u in units]
     numbers = {split: np.asarray(of_rows) for split, of_rows in folds.items()}
-    return OutOfFold(TrainingRows(names, names, targets), units, np.stack(stacked), numbers)
+    trained = {
+        (split, int(fold)): np.asarray(of_rows != fold)
+        for split, of_rows in numbers.items()
+        for fold in np.unique(of_rows[of_rows >= 0])
+    }
+    rows = TrainingRows(names, names, targets)
+    return OutOfFold(rows, units, np.stack(stacked), numbers, trained)
 
 
 def config_of(folder: Path, *, data: dict[str, Any] | None = None, **sections: Any) -> SweepConfig:

@@ -103,8 +103,8 @@ def _ensemble(
     rng = np.random.default_rng([seed, NAMES.index(name)])
     results = tuple(
         EnsembleTarget(
-            _judged(task, target, rows[0], noise, (seed, i, 0), rng),
-            _judged(task, target, rows[1], noise * 1.1, (seed, i, 1), rng, test=True),
+            _out_of_fold(_judged(task, target, rows[0], noise, (seed, i, 0), rng), folds),
+            _judged(task, target, rows[1], noise * 1.1, (seed, i, 1), rng),
             _folds(rng, rows[0], folds, noise),
         )
         for i, target in enumerate(targets)
@@ -125,16 +125,19 @@ def _judged(
     noise: float,
     place: tuple[int, ...],
     rng: np.random.Generator,
-    *,
-    test: bool = False,
 ) -> Judged | None:
     """Judge made-up predictions; labels and similarities are those of the place alone."""
     if not n:
         return None
     world = np.random.default_rng(place)
     make = _regression if task == "regression" else _classification
-    judged = make(world, rng, target, n, noise)
-    return judged if test else replace(judged, similarity=None)
+    return make(world, rng, target, n, noise)
+
+
+def _out_of_fold(judged: Judged | None, folds: int) -> Judged | None:
+    if judged is None or not folds:
+        return judged
+    return replace(judged, folds=np.arange(judged.n) % folds)
 
 
 def _regression(

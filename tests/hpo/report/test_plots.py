@@ -11,9 +11,11 @@ from chemprop_hpo.hpo.report.classification import draw_classification
 from chemprop_hpo.hpo.report.comparison import draw_comparison
 from chemprop_hpo.hpo.report.content import EnsembleTarget, Judged, Member, Target
 from chemprop_hpo.hpo.report.drawing import house_style
+from chemprop_hpo.hpo.report.fold_colours import PALETTE
 from chemprop_hpo.hpo.report.folds import draw_folds, draw_members
 from chemprop_hpo.hpo.report.learning_curves import draw_learning_curves
 from chemprop_hpo.hpo.report.parity import draw_parity
+from chemprop_hpo.hpo.report.parity_by_fold import MOST_PANELS, draw_parity_by_fold
 from chemprop_hpo.hpo.report.plots import draw_pictures
 from chemprop_hpo.hpo.report.residuals import draw_residuals
 from tests.hpo.report.made_content import NINE, interval, made_content, without_test
@@ -42,8 +44,19 @@ def parity(content):
 
 
 def residuals(content):
-    test = content.ensembles[-1].targets[0].test
-    return draw(draw_residuals, content.targets[0], test, "combined")
+    result = content.ensembles[-1].targets[0]
+    return draw(draw_residuals, content.targets[0], result, "combined")
+
+
+def by_fold(content):
+    result = content.ensembles[-1].targets[0]
+    return draw(draw_parity_by_fold, content.targets[0], result, "combined")
+
+
+def shows(picture, colour):
+    """Whether a colour is there as it is named, not only mixed with another."""
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return (abs(pixels(picture) - wanted).sum(axis=2) < 9).sum() > 20
 
 
 def pixels(picture):
@@ -113,11 +126,12 @@ def test_nine_targets_have_a_panel_each():
         assert pixels(picture).shape[0] > 900  # three rows of panels
 
 
-def test_without_test_data_there_is_a_panel_less_and_no_residuals():
+def test_without_test_data_there_is_a_panel_less():
     content = without_test(made_content())
     panel, both = (pixels(p).shape[1] for p in (parity(content), parity(made_content())))
     assert panel < 0.6 * both
-    assert residuals(content) is None
+    panel, both = (pixels(p).shape[0] for p in (residuals(content), residuals(made_content())))
+    assert panel < 0.6 * both
     for picture in (draw(draw_comparison, content, "rmse"), draw(draw_coverage, content)):
         assert_shows_something(picture)
 
@@ -165,12 +179,8 @@ def test_names_of_any_kind_make_names_of_files():
     names = ("../../etc/passwd", "%$#", "a" * 300, "LogD")
     content = made_content(tuple(map(Target, names)), test_rows=0, ranks=1, folds=0)
     (*_, last) = content.ensembles
-    bare = (
-        replace(
-            r, out_of_fold=replace(r.out_of_fold, coverage={}, figures={}, transformed_figures=None)
-        )
-        for r in last.targets
-    )
+    nothing = {"coverage": {}, "figures": {}, "transformed_figures": None, "similarity": None}
+    bare = (replace(r, out_of_fold=replace(r.out_of_fold, **nothing)) for r in last.targets)
     last = replace(last, targets=tuple(bare), macro_out_of_fold=None)
     content = replace(content, members=(), ensembles=(last,))
     files = [picture.file for picture in draw_pictures(content).every()]
@@ -243,6 +253,81 @@ def test_figures_that_are_not_defined_leave_their_picture_out():
     assert draw(draw_comparison, content, "rmse") is None
     assert draw(draw_comparison, content, "r2") is None
     assert draw(draw_folds, content) is None
+
+
+# ----------------------------------------------------------------------------- folds
+
+
+@pytest.mark.parametrize("folds", [2, 8, 10])
+def test_few_rows_out_of_fold_have_the_colour_of_their_fold(folds):
+    content = made_content(folds=folds, rows=200, ranks=1)
+    plain = made_content(folds=0, rows=200)
+    for picture, without in (
+        (parity(content), parity(plain)),
+        (residuals(content), residuals(plain)),
+    ):
+        assert [shows(picture, colour) for colour in PALETTE] == [i < folds for i in range(10)]
+        assert not any(shows(without, colour) for colour in PALETTE)
+        assert "fold that left" in picture.caption
+        assert "fold that left" not in without.caption
+    assert by_fold(content) is None
+
+
+@pytest.mark.parametrize("change", [lambda c: c, without_test])
+@pytest.mark.parametrize("folds", [2, 8])
+def test_the_names_of_folds_fit_below_one_panel_and_below_two(change, folds):
+    content = change(made_content(NINE[4:5], folds=folds, ranks=1))
+    for picture in (parity(content), residuals(content), draw(draw_learning_curves, content)):
+        assert_shows_something(picture)
+        assert_nothing_is_cut_off(picture)
+
+
+@pytest.mark.parametrize(("folds", "rows"), [(11, 110), (8, 501), (MOST_PANELS, 600), (2, 501)])
+def test_where_colours_would_not_be_told_apart_each_fold_has_a_panel(folds, rows):
+    content = made_content(NINE[:1], folds=folds, rows=rows, ranks=1)
+    assert not any(shows(parity(content), colour) for colour in PALETTE)
+    assert_shows_something(by_fold(content))
+    assert_nothing_is_cut_off(by_fold(content))
+
+
+def test_a_report_on_many_rows_has_a_panel_for_each_fold():
+    content = replace(made_content(rows=600, ranks=0, test_rows=0), members=())
+    assert "parity_by_fold_01_solubility" in drawn(content)
+
+
+def test_very_many_folds_and_a_single_one_have_no_panels_each():
+    for folds in (1, MOST_PANELS + 1):
+        content = made_content(folds=folds, rows=600, ranks=1)
+        assert by_fold(content) is None
+        assert "fold that left" not in parity(content).caption
+
+
+def test_curves_have_the_colours_of_their_folds_where_folds_are_few():
+    shown = [
+        [shows(draw(draw_learning_curves, made_content(folds=n, ranks=1)), c) for c in PALETTE[:4]]
+        for n in (1, 4, 11)
+    ]
+    assert shown == [[False] * 4, [True] * 4, [False] * 4]
+
+
+def test_folds_of_several_splits_are_not_taken_for_each_other():
+    content = made_content(folds=2, ranks=1)
+    again = tuple(
+        replace(m, split=1, curve=tuple(0.3 + x for x in m.curve)) for m in content.members
+    )
+    picture = draw(draw_learning_curves, replace(content, members=(*content.members, *again)))
+    assert all(shows(picture, colour) for colour in PALETTE[:4])
+
+
+def test_a_sample_of_rows_is_said_to_be_one():
+    def sampled(result):
+        similarity = result.out_of_fold.similarity.copy()
+        similarity[::3] = np.nan
+        return replace(result, out_of_fold=replace(result.out_of_fold, similarity=similarity))
+
+    picture = residuals(with_result(made_content(), sampled))
+    assert "Out of fold, 40 of 60 rows were drawn at random." in picture.caption
+    assert "at random" not in residuals(made_content()).caption
 
 
 # ----------------------------------------------------------------------------- what they say
