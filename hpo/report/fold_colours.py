@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-__all__ = ["PALETTE", "colours_of", "name_colours"]
+__all__ = ["PALETTE", "colours_in_order", "colours_of", "name_colours"]
 
 # Of Petroff (2021), arXiv:2107.02270, which the colour-blind can tell apart. The orange stands
 # last: it is near that of test rows.
@@ -30,12 +30,23 @@ LETTER, LINE = 0.075, 0.18
 
 Where = Literal["outside lower center", "outside upper right"]
 
-_Fold = TypeVar("_Fold", int, tuple[int, int])
+_Key = TypeVar("_Key", int, tuple[int, int])
 
 
-def colours_of(folds: Collection[_Fold]) -> dict[_Fold, str]:
-    """Return a colour for each fold; empty for a single one, and for more than there are."""
-    distinct = sorted(set(folds))
+def colours_of(folds: Collection[int]) -> dict[int, str]:
+    """Return a colour for each fold; empty for a single one, and for more than there are.
+
+    A fold of a low number has the same colour whichever others there are.
+    """
+    found = colours_in_order(folds)
+    if max(found, default=0) < len(PALETTE):
+        return {fold: PALETTE[fold] for fold in found}
+    return found
+
+
+def colours_in_order(keys: Collection[_Key]) -> dict[_Key, str]:
+    """Return a colour for each key in their order; empty for a single one, and for too many."""
+    distinct = sorted(set(keys))
     if not 2 <= len(distinct) <= len(PALETTE):
         return {}
     return dict(zip(distinct, PALETTE, strict=False))

@@ -19,7 +19,7 @@ from chemprop_hpo.hpo.report.drawing import (
     in_lines,
     panels,
 )
-from chemprop_hpo.hpo.report.fold_colours import colours_of, name_colours
+from chemprop_hpo.hpo.report.fold_colours import colours_in_order, colours_of, name_colours
 
 __all__ = ["draw_learning_curves"]
 
@@ -36,7 +36,7 @@ def draw_learning_curves(content: ReportContent, file: str) -> Picture | None:
     values = _finite([value for member in content.members for value in member.curve])
     if not len(values):
         return None
-    colours = colours_of([_place(member) for member in content.members if _is_drawn(member)])
+    colours = _colours(content.members)
     figure, axes = panels(
         len(by_rank), 3, width=WIDTHS[len(by_rank) > 1], height=2.2, sharex=True, sharey=True
     )
@@ -64,6 +64,16 @@ def _place(member: Member) -> tuple[int, int]:
 
 def _is_drawn(member: Member) -> bool:
     return bool(len(_finite(member.curve)))
+
+
+def _colours(members: Sequence[Member]) -> dict[tuple[int, int], str]:
+    """Return the colour of each split and fold; those of one split as in the other pictures."""
+    places = {_place(member) for member in members if _is_drawn(member)}
+    (split, *others) = {split for split, _ in places}
+    if others:
+        return colours_in_order(places)
+    of_folds = colours_of([fold for _, fold in places])
+    return {(split, fold): colour for fold, colour in of_folds.items()}
 
 
 def _named(colours: Mapping[tuple[int, int], str]) -> dict[str, str]:

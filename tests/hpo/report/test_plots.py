@@ -310,6 +310,19 @@ def test_curves_have_the_colours_of_their_folds_where_folds_are_few():
     assert shown == [[False] * 4, [True] * 4, [False] * 4]
 
 
+def test_a_fold_has_the_same_colour_where_another_one_is_missing():
+    content = made_content(folds=3, rows=90, ranks=1)
+    without = tuple(member for member in content.members if member.fold != 1)
+
+    def gone(result):
+        folds = np.where(result.out_of_fold.folds == 1, 2, result.out_of_fold.folds)
+        return replace(result, out_of_fold=replace(result.out_of_fold, folds=folds))
+
+    curves = draw(draw_learning_curves, replace(content, members=without))
+    for picture in (curves, parity(with_result(content, gone))):
+        assert [shows(picture, colour) for colour in PALETTE[:3]] == [True, False, True]
+
+
 def test_folds_of_several_splits_are_not_taken_for_each_other():
     content = made_content(folds=2, ranks=1)
     again = tuple(
