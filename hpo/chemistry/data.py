@@ -22,6 +22,10 @@ from chemprop_hpo.hpo.chemistry.table import ReadTable, Table, read_table
 __all__ = ["DataReport", "FoldTables", "Table", "WholeFile", "file_fingerprints", "read_fold"]
 
 
+NEED_TWO_LABELS = ("r2", "roc_auc", "prc_auc")
+"""Figures that one label, however often it stands there, does not define."""
+
+
 @dataclass(frozen=True, eq=False)
 class FoldTables:
     """The parts of one fold; ``test`` is None where test rows are in a file of their own."""
@@ -203,7 +207,7 @@ def _part_problems(tables: dict[str, Table], config: SweepConfig) -> list[str]:
     for i, target in enumerate(config.data.target_cols):
         problems += _training_problems(tables["train"], i, target)
         problems += _validation_problems(tables["validation"], i, target)
-    return problems
+    return problems or _metric_problems(tables["validation"], config)
 
 
 def _empty_advice(name: str, config: SweepConfig) -> str:
@@ -233,6 +237,20 @@ def _validation_problems(validation: Table, i: int, target: str) -> list[str]:
     return [
         f"{validation.path}: target {target!r} has no label in the validation part; "
         "it could not be judged: add labels, or take it out of data.target_cols"
+    ]
+
+
+def _metric_problems(validation: Table, config: SweepConfig) -> list[str]:
+    """Say where the metric takes two different labels and there is one."""
+    figure, _, target = config.metric.removeprefix("val_").partition("/")
+    targets = list(config.data.target_cols)
+    columns = [targets.index(target)] if target in targets else range(len(targets))
+    labels = (validation.targets[:, i] for i in columns)
+    if not figure.endswith(NEED_TWO_LABELS) or any(np.ptp(x[~np.isnan(x)]) for x in labels):
+        return []
+    return [
+        f"{validation.path}: the labels of the validation part are all the same, so that "
+        f"{config.metric} is not defined; give it other rows, or choose another metric"
     ]
 
 

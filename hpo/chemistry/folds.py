@@ -105,6 +105,8 @@ def read_folds(
         except DataError as problem:
             where = f"split {place.split} fold {place.fold}"
             problems += [f"{where}: {line}" for line in str(problem).splitlines()]
+    if problems and tables:
+        problems.append("--splits and --folds choose those that can be used")
     raise_all(problems)
     return tables
 

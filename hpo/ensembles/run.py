@@ -126,7 +126,7 @@ def make_ensembles(
         findings = _find(config, plan, records, trained, held_out, training)
         if findings.test is not None:
             earlier = _waited_for(db, config, partial(list_ensembles, db, study))
-            looks = earlier_looks(earlier, list(plan.ranks))
+            looks = earlier_looks(earlier, plan.keys)
             findings = replace(findings, warnings=(*findings.warnings, *looks))
         log.info("judging the ensembles and drawing the report")
         search = _waited_for(db, config, partial(read_search, study, config))

@@ -139,5 +139,6 @@ def _require_all_ranks(
             why = next((r.reason for r in records if r.key.trial == trial), "unknown")
             raise SweepFailedError(
                 f"rank {rank}: no model with the configuration of trial {trial} could be trained "
-                f"({why}); choose others with --select or --top-k"
+                f"({why}); --retry-failed trains them once more, other --folds or another "
+                "--select may do without"
             )

@@ -71,7 +71,7 @@ def bootstrapped(
         figures(*(side[rows] for side in pair)) for rows in drawn_rows(numbers, resamples, seed)
     ]
     return {
-        name: _interval(value, (draw[name] for draw in draws), level)
+        name: percentile_interval(value, (draw[name] for draw in draws), level)
         for name, value in values.items()
     }
 
@@ -117,7 +117,7 @@ def macro_interval(
         float(_by_target(figure, pair[0][rows], pair[1][rows]).mean()) if defined.any() else np.nan
         for rows in drawn_rows(numbers, resamples, seed)
     )
-    return _interval(mean_of_defined(values), draws, level)
+    return percentile_interval(mean_of_defined(values), draws, level)
 
 
 def paired_gain(
@@ -155,7 +155,7 @@ def paired_gain(
     losses = _paired_losses(first, second, labels, classification)
     numbers = numbered(molecules, _complete(first, second, labels))
     draws = (_gain(losses[rows], classification) for rows in drawn_rows(numbers, resamples, seed))
-    return _interval(_gain(losses, classification), draws, level)
+    return percentile_interval(_gain(losses, classification), draws, level)
 
 
 def _complete(*sides: ArrayLike) -> NDArray[np.bool_]:
@@ -165,7 +165,8 @@ def _complete(*sides: ArrayLike) -> NDArray[np.bool_]:
     return complete
 
 
-def _interval(value: float, draws: Iterable[float], level: float) -> Interval:
+def percentile_interval(value: float, draws: Iterable[float], level: float) -> Interval:
+    """Return the interval of those draws that are defined, NaN if none is or the value is not."""
     drawn = np.array([draw for draw in draws if not np.isnan(draw)])
     if np.isnan(value) or not len(drawn):
         return Interval(value, np.nan, np.nan)

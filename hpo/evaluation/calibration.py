@@ -51,7 +51,7 @@ class Calibration:
         Standard deviation that is left where the spread is zero, in transformed units.
     quantiles : mapping of int to float
         By level in percent. A level is absent where there were fewer than
-        `rows_needed` residuals: no finite interval can promise it.
+        ``level / (100 - level)`` residuals: no finite interval can promise it.
     """
 
     factor: float
@@ -117,11 +117,6 @@ class Calibration:
     def half_width(self, std: ArrayLike, level: int) -> Float64:
         """Return half the width of the intervals for a level in percent, NaN if it is missing."""
         return self.quantiles.get(level, np.nan) * self.sigma(std)
-
-
-def rows_needed(level: int) -> int:
-    """Return how many residuals the interval of a level in percent takes at least."""
-    return -(-level // (100 - level))
 
 
 def coverage(

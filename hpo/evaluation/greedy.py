@@ -39,14 +39,15 @@ class Combination:
         weights were not chosen on; NaN where there was nothing to choose.
     used : str
         ``greedy`` where the interval lies above zero, else ``mean``.
-    greedy_weights : float64 array, shape (m,)
-        What greedy selection on all rows gives, used or not.
+    row_weights : float64 array, shape (n, m)
+        Of each row, weights that its molecule's labels had no part in finding: where ``used`` is
+        ``greedy``, those found on the other parts. Only figures by these are out of fold.
     """
 
     weights: Float64
     gain: Interval
     used: Literal["mean", "greedy"]
-    greedy_weights: Float64
+    row_weights: Float64
 
 
 def choose_weights(
@@ -90,16 +91,19 @@ def choose_weights(
     n_columns = columns.shape[1]
     mean = _equal_weights(n_columns)
     if n_columns == 1 or len(np.unique(numbers)) < FEWEST_MOLECULES_TO_CHOOSE:
-        return Combination(mean, Interval(np.nan, np.nan, np.nan), "mean", mean)
-    honest = _held_out_predictions(columns, labels, numbers, classification, seed)
+        return _plain_mean(mean, len(there), Interval(np.nan, np.nan, np.nan))
+    held_out = _held_out_weights(columns, labels, numbers, classification, seed)
+    honest = _combined(columns, held_out, classification)
     plain = _combined(columns, mean, classification)
     gain = paired_gain(
         plain, honest, labels, molecules=numbers, classification=classification, seed=seed
     )
+    if not gain.low > LEAST_GAIN * _loss(plain[:, None], labels, classification)[0]:
+        return _plain_mean(mean, len(there), gain)
     greedy = greedy_weights(columns, labels, classification=classification, seed=seed)
-    if gain.low > LEAST_GAIN * _loss(plain[:, None], labels, classification)[0]:
-        return Combination(greedy, gain, "greedy", greedy)
-    return Combination(mean, gain, "mean", greedy)
+    row_weights = np.tile(greedy, (len(there), 1))
+    row_weights[there] = held_out
+    return Combination(greedy, gain, "greedy", row_weights)
 
 
 def greedy_weights(
@@ -159,27 +163,31 @@ def _selection(
     return chosen, losses
 
 
-def _held_out_predictions(
+def _plain_mean(weights: Float64, n_rows: int, gain: Interval) -> Combination:
+    return Combination(weights, gain, "mean", np.tile(weights, (n_rows, 1)))
+
+
+def _held_out_weights(
     columns: Float64,
     labels: Float64,
     numbers: NDArray[np.int64],
     classification: bool,
     seed: int,
 ) -> Float64:
+    """Return each row's weights, shape (n, m), found on the parts that it is not in."""
     n_molecules = len(np.unique(numbers))
     part_of = (np.random.default_rng(seed).permutation(n_molecules) % PARTS)[numbers]
-    predictions = np.empty(len(labels))
+    weights = np.empty_like(columns)
     for part in range(PARTS):
         held_out = part_of == part
-        weights = greedy_weights(
+        weights[held_out] = greedy_weights(
             columns[~held_out], labels[~held_out], classification=classification, seed=seed
         )
-        predictions[held_out] = _combined(columns[held_out], weights, classification)
-    return predictions
+    return weights
 
 
 def _combined(columns: Float64, weights: Float64, classification: bool) -> Float64:
-    combined: Float64 = columns @ weights
+    combined: Float64 = (columns * weights).sum(axis=1)
     # A mean of probabilities may exceed one by rounding.
     return np.clip(combined, 0, 1) if classification else combined
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chemprop_hpo.hpo.evaluation.bootstrap import Interval
-from chemprop_hpo.hpo.evaluation.redrawn import ErrorFigure, as_table, interval_of, redrawn
+from chemprop_hpo.hpo.evaluation.bootstrap import Interval, percentile_interval
+from chemprop_hpo.hpo.evaluation.redrawn import ErrorFigure, as_table, redrawn
 
 __all__ = ["PairedGain", "paired_probability"]
 
@@ -96,7 +96,7 @@ def paired_probability(
     )
     sign = 1 if figure == "roc_auc" else -1
     gains = sign * (our_draws - their_draws)
-    gain = interval_of(sign * (our_value - their_value), gains, level)
+    gain = percentile_interval(sign * (our_value - their_value), gains, level)
     rows = int((~np.isnan(shared)).any(axis=1).sum())
     return PairedGain(_share_above_zero(gains, abs(their_value)), gain, rows)
 

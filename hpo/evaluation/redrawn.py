@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chemprop_hpo.hpo.evaluation.bootstrap import Interval
+from chemprop_hpo.hpo.evaluation.bootstrap import Interval, percentile_interval
 from chemprop_hpo.hpo.evaluation.repeats import drawn_counts, numbered
 
-__all__ = ["ErrorFigure", "as_table", "interval_of", "redrawn", "redrawn_interval"]
+__all__ = ["ErrorFigure", "as_table", "redrawn", "redrawn_interval"]
 
 ErrorFigure = Literal["rmse", "mae", "roc_auc"]
 
@@ -58,7 +58,7 @@ def redrawn_interval(
         resamples=resamples,
         seed=seed,
     )
-    return interval_of(value, draws, level)
+    return percentile_interval(value, draws, level)
 
 
 def redrawn(
@@ -112,15 +112,6 @@ def redrawn(
         return np.nan, np.full(resamples, np.nan)
     drawn = [_mean(defined, counts) for counts in _counts(numbers, resamples, seed)]
     return float(_mean(defined, everything)[0]), np.concatenate([[], *drawn])
-
-
-def interval_of(value: float, draws: Float64, level: float) -> Interval:
-    """Return the percentile interval of those draws that are defined, NaN if none is."""
-    drawn = draws[~np.isnan(draws)]
-    if np.isnan(value) or not len(drawn):
-        return Interval(value, np.nan, np.nan)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high))
 
 
 def as_table(values: ArrayLike) -> Float64:

@@ -31,7 +31,8 @@ class Row:
     Attributes
     ----------
     cells : tuple of str
-        As they are in the file, and as many as the header has.
+        As they are in the file, and as many as the header has; the last one of a row with too
+        many holds all that is left, with its commas.
     smiles : str or None
         None where the row is empty or broken.
     error : str
@@ -92,6 +93,8 @@ class MoleculeTable:
                 "put cells that contain commas in quotes"
             )
         cells = (*record.cells[:width], *repeat("", width - len(record.cells)))
+        if any(record.cells[width:]):
+            cells = (*cells[:-1], ",".join(record.cells[width - 1 :]))
         return Row(cells, None if error else cells[self._smiles_at], error)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -28,6 +29,7 @@ __all__ = [
     "finished",
     "house_style",
     "in_lines",
+    "is_drawn_here",
     "name_figure",
     "panels",
 ]
@@ -43,6 +45,8 @@ Style = dict[str, Any]
 """Keywords of one of matplotlib's drawing functions."""
 
 DPI = 160
+SOFTWARE = "chemprop-hpo"
+"""Every picture's file names its maker so."""
 CSS_PIXELS_PER_INCH = 96
 
 # Any: matplotlib types the names of its parameters one by one.
@@ -152,9 +156,15 @@ def finished(figure: Figure, file: str, alt: str, caption: str) -> Picture:
     """Render a figure."""
     buffer = io.BytesIO()
     # Without the version of matplotlib, equal content gives equal bytes.
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": SOFTWARE})
     width = round(figure.get_figwidth() * CSS_PIXELS_PER_INCH)
     return Picture(file, alt, caption, buffer.getvalue(), width)
+
+
+def is_drawn_here(file: Path) -> bool:
+    """Return whether a PNG is one that `finished` made, and nobody has saved anew."""
+    with file.open("rb") as png:
+        return f"tEXtSoftware\0{SOFTWARE}".encode() in png.read(120)
 
 
 def in_lines(text: str, inches: float, lines: int = 2) -> str:

@@ -34,8 +34,8 @@ class Candidate:
         ``single best``, ``rank 1`` and so on, or ``combined``.
     shares : mapping
         Of each of its members, its weight for each target, shape (t,).
-    unit_weights : float64 array, shape (u, t)
-        Of each unit of the out-of-fold predictions.
+    row_weights : float64 array, shape (u, n, t)
+        Of each unit for each training row, found without the row's label.
     out_of_fold : Predictions
         Of each training row, by members that were not trained on it.
     calibrations : tuple
@@ -44,7 +44,7 @@ class Candidate:
 
     name: str
     shares: Mapping[MemberKey, Float64]
-    unit_weights: Float64
+    row_weights: Float64
     out_of_fold: Predictions
     calibrations: tuple[Calibration | None, ...]
 
@@ -60,7 +60,7 @@ class Candidate:
 
     def out_of_fold_spread(self, held_out: OutOfFold, transforms: Sequence[Transform]) -> Float64:
         """Return that of the out-of-fold predictions, shape (n, t), in original units."""
-        return _original_spread(held_out.columns, self.unit_weights, transforms)
+        return _original_spread(held_out.columns, self.row_weights, transforms)
 
     def _weighed(self, outputs: Mapping[MemberKey, Float64]) -> tuple[Float64, Float64]:
         columns = np.stack([outputs[member] for member in self.shares])
@@ -76,8 +76,9 @@ def candidates(
 ) -> tuple[list[Candidate], Weighting]:
     """Return the single best model, each rank, and the combination, which stands last.
 
-    The single best is the first rank's first member. With one rank its ensemble is the
-    combination of its splits, if it has several.
+    The single best is the first rank's first member: one model, trained on less than a sweep
+    trains on where the sweep has fewer validation rows than a fold. With one rank its ensemble
+    is the combination of its splits, if it has several.
 
     Parameters
     ----------
@@ -101,9 +102,9 @@ def candidates(
     weighted.append((COMBINED, weighting))
     found = [_single(held_out, min(members), classification)]
     for name, one in weighted:
-        said = _said(held_out.columns, one.weights)
+        said = _said(held_out.columns, one.row_weights)
         calibrations = _calibrate(said, held_out.rows.targets, classification)
-        found.append(Candidate(name, one.of_members(members), one.weights, said, calibrations))
+        found.append(Candidate(name, one.of_members(members), one.row_weights, said, calibrations))
     return found, weighting
 
 
@@ -115,15 +116,16 @@ def _single(held_out: OutOfFold, member: MemberKey, classification: bool) -> Can
     column[held_out.folds[split] != fold] = np.nan
     said = Predictions(column, np.full_like(column, np.nan))
     calibrations = _calibrate(said, held_out.rows.targets, classification)
+    alone = np.arange(len(held_out.units)) == unit
+    weights = np.broadcast_to(alone[:, None, None].astype(np.float64), held_out.columns.shape)
     share = np.ones(column.shape[1])
-    weights = np.zeros((len(held_out.units), len(share)))
-    weights[unit] = share
     return Candidate(SINGLE_BEST, {member: share}, weights, said, calibrations)
 
 
 def _said(columns: Float64, weights: Float64) -> Predictions:
-    """Return mean and spread by weights (m, t) of columns (m, n, t)."""
-    by_target = [mean_and_spread(columns[:, :, t], weights[:, t]) for t in range(weights.shape[1])]
+    """Return mean and spread by weights (m, t) or (m, n, t) of columns (m, n, t)."""
+    targets = range(columns.shape[2])
+    by_target = [mean_and_spread(columns[:, :, t], weights[..., t]) for t in targets]
     means, spreads = zip(*by_target, strict=True)
     return Predictions(np.stack(means, axis=1), np.stack(spreads, axis=1))
 
@@ -132,7 +134,7 @@ def _original_spread(
     columns: Float64, weights: Float64, transforms: Sequence[Transform]
 ) -> Float64:
     undone = [to_original_units(columns[:, :, t], one) for t, one in enumerate(transforms)]
-    spreads = [mean_and_spread(one, weights[:, t])[1] for t, one in enumerate(undone)]
+    spreads = [mean_and_spread(one, weights[..., t])[1] for t, one in enumerate(undone)]
     return np.stack(spreads, axis=1)
 
 

@@ -27,12 +27,15 @@ class Weighting:
     units : tuple of Unit
     weights : float64 array, shape (u, t)
         Each target's sum is one.
+    row_weights : float64 array, shape (u, n, t)
+        Of each training row, weights that its label had no part in finding.
     chosen : tuple of Combination
         How the weights of each target were found; empty where all count the same.
     """
 
     units: tuple[Unit, ...]
     weights: Float64
+    row_weights: Float64
     chosen: tuple[Combination, ...] = ()
 
     def of_members(self, members: Sequence[MemberKey]) -> Mapping[MemberKey, Float64]:
@@ -57,7 +60,8 @@ def equal(held_out: OutOfFold, rank: int) -> Weighting:
     mine = held_out.of_rank(rank)
     weights = np.zeros((len(held_out.units), held_out.columns.shape[2]))
     weights[mine] = 1.0 / len(mine)
-    return Weighting(held_out.units, weights)
+    row_weights = np.broadcast_to(weights[:, None, :], held_out.columns.shape)
+    return Weighting(held_out.units, weights, row_weights)
 
 
 def combined(held_out: OutOfFold, *, classification: bool, seed: int) -> Weighting:
@@ -77,4 +81,6 @@ def combined(held_out: OutOfFold, *, classification: bool, seed: int) -> Weighti
         )
         for t in range(labels.shape[1])
     )
-    return Weighting(held_out.units, np.stack([c.weights for c in chosen], axis=1), chosen)
+    weights = np.stack([one.weights for one in chosen], axis=1)
+    row_weights = np.stack([one.row_weights.T for one in chosen], axis=2)
+    return Weighting(held_out.units, weights, row_weights, chosen)

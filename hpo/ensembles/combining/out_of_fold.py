@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chemprop_hpo.hpo.chemistry.data import FoldTables
-from chemprop_hpo.hpo.evaluation.spread import mean_and_spread
 
 __all__ = ["OutOfFold", "TrainingRows", "Unit", "out_of_fold", "training_rows"]
 
@@ -64,10 +63,6 @@ class OutOfFold:
     def of_rank(self, rank: int) -> NDArray[np.intp]:
         """Return the positions of a rank's units."""
         return np.flatnonzero([unit[0] == rank for unit in self.units])
-
-    def mean_and_spread(self, target: int, weights: Float64) -> tuple[Float64, Float64]:
-        """Return the weighted mean over units and their spread for one target, shape (n,)."""
-        return mean_and_spread(self.columns[:, :, target], weights)
 
 
 def training_rows(folds: Sequence[FoldTables]) -> TrainingRows:

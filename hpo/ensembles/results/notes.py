@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from chemprop_hpo.hpo.chemistry.problems import counted
 from chemprop_hpo.hpo.ensembles.combining.candidates import Candidate
 from chemprop_hpo.hpo.ensembles.combining.test_predictions import PredictedTestRows
 from chemprop_hpo.storage.ensembles import EnsembleRecord
+from chemprop_hpo.storage.member_records import MemberKey
 
 __all__ = ["earlier_looks", "notes_on", "warnings_on"]
 
@@ -25,9 +26,9 @@ def notes_on(
     spoken_of = int(np.isfinite(combination.out_of_fold.mean).any(axis=1).sum())
     yield (
         f"Out-of-fold predictions of {counted(spoken_of, 'training row')} are by "
-        "models that were not trained on them. The configurations were chosen on validation "
-        "rows among them, and each model's best epoch on its own, so that these figures "
-        "flatter a little."
+        "models that were not trained on them, with weights that were found without them. The "
+        "configurations were chosen on validation rows among them, and each model's best epoch "
+        "on its own, so that these figures flatter a little."
     )
     if test is None:
         yield "There are no test rows: give data.test_file, or split.test_fraction."
@@ -71,24 +72,24 @@ def warnings_on(
             yield f"{target}: too few out-of-fold rows for intervals of {levels}."
 
 
-def earlier_looks(made: Sequence[EnsembleRecord], trials: Sequence[int]) -> Iterator[str]:
-    """Say that test rows were looked at before, for other configurations.
+def earlier_looks(made: Sequence[EnsembleRecord], keys: Collection[MemberKey]) -> Iterator[str]:
+    """Say that test rows were looked at before, by other models.
 
     Parameters
     ----------
     made : sequence of EnsembleRecord
         Earlier ensembles of the study.
-    trials : sequence of int
-        What this one is made of, by rank.
+    keys : collection of MemberKey
+        Of this one's members.
     """
     scored = [record.record for record in made if _has_test(record.record)]
-    before = {tuple(record.get("trials", {}).values()) for record in scored}
-    others = len(before - {tuple(trials)})
+    before = {frozenset(MemberKey(*key) for key in record["keys"]) for record in scored}
+    others = len(before - {frozenset(keys)})
     if others:
         times = "once" if others == 1 else f"{others} times"
         yield (
-            f"Test rows of this study were scored {times} before, with other configurations: "
-            "whoever chooses among them by test figures will see those figures flatter."
+            f"Test rows of this study were scored {times} before, with other configurations or "
+            "folds: whoever chooses among them by test figures will see those figures flatter."
         )
 
 

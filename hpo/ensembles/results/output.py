@@ -15,6 +15,7 @@ from tempfile import TemporaryFile
 from chemprop_hpo.configs.errors import ChempropHpoError, UsageError
 from chemprop_hpo.hpo.predictor.loading import load_manifest
 from chemprop_hpo.hpo.predictor.manifest import MANIFEST
+from chemprop_hpo.hpo.report.drawing import is_drawn_here
 from chemprop_hpo.hpo.report.html import PLOTS
 
 __all__ = [
@@ -112,9 +113,10 @@ def remove_other_tables(folder: Path, kept: Collection[str]) -> None:
 
 
 def remove_plots(folder: Path) -> None:
-    """Remove the pictures of an earlier command, which may be of other targets."""
+    """Remove the pictures of an earlier command, which may be of other targets, but no others."""
     for path in (folder / PLOTS).glob("*.png"):
-        path.unlink()
+        if is_drawn_here(path):
+            path.unlink()
 
 
 def _exists(folder: Path) -> bool:

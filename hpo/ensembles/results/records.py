@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
 from chemprop_hpo.configs.schema import SweepConfig, Transform
+from chemprop_hpo.hpo.chemistry.checkpoints import write_atomically
 from chemprop_hpo.hpo.chemistry.data import Table
 from chemprop_hpo.hpo.chemistry.metrics import Yardstick, score, to_original_units
 from chemprop_hpo.hpo.chemistry.scaling import Scaling
@@ -112,12 +111,7 @@ def write_records(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> Non
         for name, one in records.items()
     }
     text = json.dumps(bound, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    temporary = folder / f".{RECORDS}.{uuid4().hex}.tmp"
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, folder / RECORDS)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(folder / RECORDS, text.encode())
 
 
 # ----------------------------------------------------------------------------- figures

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from chemprop_hpo.configs.schema import SweepConfig
+from chemprop_hpo.hpo.chemistry.checkpoints import write_atomically
 from chemprop_hpo.hpo.chemistry.metrics import to_original_units
 from chemprop_hpo.hpo.ensembles.combining.candidates import COMBINED, SINGLE_BEST, Candidate
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold
@@ -89,12 +88,7 @@ def figures_table(content: ReportContent) -> pd.DataFrame:
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table, whole or not at all; what stood there gives way."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
-        table.to_csv(temporary, index=False, float_format="%.6g")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, table.to_csv(index=False, float_format="%.6g").encode())
 
 
 # ----------------------------------------------------------------------------- columns

@@ -340,6 +340,26 @@ def test_a_target_without_training_or_validation_labels_is_refused(tmp_path: Pat
     assert "target 'z' has no label in the training part" in problems[1]
 
 
+@pytest.mark.parametrize("metric", ["val_r2", "val_r2/z"])
+def test_a_metric_that_the_validation_labels_do_not_define_is_refused(
+    tmp_path: Path, metric: str
+) -> None:
+    config = _folder(tmp_path, validation="smiles,y,z\nCCCC,5,1\nCCCCC,5,1\nCCCCCC,,1\n")
+    problem = _only_problem(config.model_copy(update={"metric": metric}))
+    assert problem.endswith(
+        f"the labels of the validation part are all the same, so that {metric} is not defined; "
+        "give it other rows, or choose another metric"
+    )
+    read_fold(config.model_copy(update={"metric": "val_rmse"}))
+
+
+def test_a_mean_over_targets_needs_only_one_that_defines_it(tmp_path: Path) -> None:
+    config = _folder(tmp_path, validation="smiles,y,z\nCCCC,5,1\nCCCCC,6,1\n")
+    read_fold(config.model_copy(update={"metric": "val_r2"}))
+    read_fold(config.model_copy(update={"metric": "val_transformed_r2/y"}))
+    _only_problem(config.model_copy(update={"metric": "val_r2/z"}))
+
+
 def test_a_molecule_in_both_parts_is_refused_however_it_is_spelt(tmp_path: Path) -> None:
     config = _folder(tmp_path, VALIDATION + "OCC,1,2\n", TRAIN + "CCO,1,2\n")
     problem = _only_problem(config)

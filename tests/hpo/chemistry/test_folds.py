@@ -134,9 +134,10 @@ def test_every_fold_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     config = of_folder(tmp_path)
     with pytest.raises(DataError) as caught:
         read_folds(config, fold_list(config))
-    constant, missing = str(caught.value).splitlines()
+    constant, missing, advice = str(caught.value).splitlines()
     assert re.match(r"split 1 fold 0: .*train\.csv: target 'y' is constant", constant)
     assert re.match(r"split 2 fold 0: .*holds no validation\.csv", missing)
+    assert advice == "--splits and --folds choose those that can be used"
 
 
 def test_a_fold_of_a_file_whose_training_labels_are_constant_is_named(tmp_path: Path) -> None:

@@ -89,8 +89,24 @@ def test_greedy_is_used_where_it_gains_beyond_doubt():
     combination = choose_weights(columns, labels)
     assert combination.used == "greedy"
     assert combination.gain.low > 0
-    assert combination.weights.tolist() == combination.greedy_weights.tolist()
+    assert combination.weights.tolist() == greedy_weights(columns, labels).tolist()
     assert combination.weights[2:].sum() < 0.05
+
+
+def test_each_row_s_weights_are_found_without_its_molecule():
+    columns, labels = (np.repeat(rows, 2, axis=0) for rows in members(60, [0.3, 0.5, 3.0], seed=1))
+    molecules = np.repeat(np.arange(60), 2)
+    columns, labels = np.vstack([columns, np.ones(3)]), np.append(labels, NAN)
+    molecules = np.append(molecules, 60)
+    found = choose_weights(columns, labels, molecules=molecules)
+    assert found.used == "greedy"
+    assert found.row_weights[-1].tolist() == found.weights.tolist()  # it has no label
+    for row in (0, 17, 118):
+        changed = labels.copy()
+        changed[molecules == molecules[row]] += 50.0
+        again = choose_weights(columns, changed, molecules=molecules).row_weights
+        assert again[row].tolist() == found.row_weights[row].tolist()
+        assert not np.array_equal(again, found.row_weights)
 
 
 def test_the_mean_is_used_where_all_columns_are_alike():
@@ -99,7 +115,7 @@ def test_the_mean_is_used_where_all_columns_are_alike():
     assert combination.used == "mean"
     assert combination.weights == pytest.approx([1 / 6] * 6)
     assert combination.gain.low <= 0
-    assert combination.greedy_weights.sum() == pytest.approx(1.0)
+    assert combination.row_weights == pytest.approx(np.full((300, 6), 1 / 6))
 
 
 def test_a_duplicated_good_column_is_no_gain():
@@ -151,7 +167,7 @@ def test_the_gain_is_smaller_than_what_the_choosing_rows_promise():
     columns, labels = members(40, [0.5] * 10, seed=7)
     combination = choose_weights(columns, labels)
     mean = np.full(10, 0.1)
-    promised = rmse(columns, mean, labels) - rmse(columns, combination.greedy_weights, labels)
+    promised = rmse(columns, mean, labels) - rmse(columns, greedy_weights(columns, labels), labels)
     assert promised > 0
     assert combination.gain.value < promised
 

@@ -26,3 +26,19 @@ def test_the_spread_does_not_depend_on_how_many_members_there_are() -> None:
     few, many = (np.square(mean_and_spread(draw[:m], np.ones(m))[1]).mean() for m in (2, 50))
     assert few == pytest.approx(many, rel=0.05)
     assert many == pytest.approx(1.0, rel=0.05)
+
+
+def test_each_row_may_have_weights_of_its_own() -> None:
+    outputs = np.random.default_rng(2).normal(size=(3, 4))
+    weights = np.random.default_rng(3).random((3, 4))
+    mean, std = mean_and_spread(outputs, weights)
+    for row in range(4):
+        alone = mean_and_spread(outputs[:, [row]], weights[:, row])
+        assert (mean[row], std[row]) == pytest.approx((alone[0][0], alone[1][0]))
+
+
+@pytest.mark.parametrize("members", range(1, 41))
+def test_the_mean_of_members_that_agree_is_what_they_say(members: int) -> None:
+    # Sums of shares such as 1/6 come to a little more than one.
+    mean, _ = mean_and_spread(np.ones((members, 1)), np.full(members, 1 / members))
+    assert mean.tolist() == [1.0]

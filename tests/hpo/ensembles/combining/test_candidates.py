@@ -112,3 +112,37 @@ def test_the_spread_in_original_units_is_that_of_undone_predictions() -> None:
     undone = 10 ** np.array([0.4, 0.5, 0.6, 0.7])
     assert rank.spread(outputs, ["log10"])[0, 0] == pytest.approx(undone.std(ddof=1))
     assert np.isnan(found[0].spread(outputs, ["log10"])).all()  # one model is alone
+
+
+def test_figures_out_of_fold_are_by_weights_that_were_found_without_the_row() -> None:
+    columns = {(1, 0): COLUMNS[1, 0], (2, 0): LABELS + RNG.normal(0, 4.0, N)}
+    for row in range(0, N, 7):
+        labels = LABELS.copy()
+        labels[row] += 1000.0
+        said = {}
+        for name, changed in (("before", LABELS), ("after", labels)):
+            named, weighting = candidates(
+                held_out(columns, changed, {0: FOLDS[0]}),
+                [(1, 0, 0), (1, 0, 1), (2, 0, 0), (2, 0, 1)],
+                classification=False,
+                seed=0,
+            )
+            said[name] = weighting.row_weights[:, row, 0].tolist()
+            if name == "before":
+                assert weighting.chosen[0].used == "greedy"
+                mean = named[-1].out_of_fold.mean[row, 0]
+                values = [columns[unit][row] for unit in weighting.units]
+                assert mean == pytest.approx(np.dot(said[name], values))
+            elif weighting.chosen[0].used == "greedy":
+                assert said["after"] == said["before"]
+
+
+def test_probabilities_that_all_agree_on_stay_probabilities() -> None:
+    labels = np.ones(N)
+    labels[: N // 2] = 0.0
+    columns = {unit: labels.copy() for unit in [(1, 0), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0)]}
+    members = [(rank, 0, fold) for rank in range(1, 7) for fold in (0, 1)]
+    data = held_out(columns, labels, {0: FOLDS[0]})
+    named, _ = candidates(data, members, classification=True, seed=0)
+    for one in named[1:]:
+        assert one.out_of_fold.mean[:, 0].tolist() == labels.tolist()

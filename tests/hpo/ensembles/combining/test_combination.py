@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
 
-from chemprop_hpo.hpo.ensembles.combining.combination import Weighting, combined, equal
+from chemprop_hpo.hpo.ensembles.combining.combination import MemberKey, Weighting, combined, equal
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import TrainingRows
 from tests.hpo.ensembles.scenes import held_out
 
@@ -19,6 +20,10 @@ LABELS = RNG.normal(size=(200, 2))
 def noisy(*errors: float) -> np.ndarray:
     """Return predictions with an error for each target."""
     return LABELS + RNG.normal(size=LABELS.shape) * np.array(errors)
+
+
+def shares_of(weights: np.ndarray, members: list[MemberKey]) -> Mapping[MemberKey, np.ndarray]:
+    return Weighting(UNITS, weights, weights[:, None, :]).of_members(members)
 
 
 def test_units_of_one_rank_count_the_same_and_no_other() -> None:
@@ -81,7 +86,7 @@ def test_the_same_seed_finds_the_same_weights() -> None:
 def test_members_share_their_unit_s_weight_and_all_together_weigh_one() -> None:
     weights = np.array([[0.5, 0.0], [0.25, 0.5], [0.25, 0.5]])
     members = [(1, 0, 0), (1, 0, 1), (1, 1, 0), (1, 1, 1), (2, 0, 0), (2, 0, 1)]
-    shares = Weighting(UNITS, weights).of_members(members)
+    shares = shares_of(weights, members)
     assert shares[1, 0, 1].tolist() == [0.25, 0.0]
     assert shares[2, 0, 0].tolist() == [0.125, 0.25]
     assert np.sum([*shares.values()], axis=0) == pytest.approx(1.0)
@@ -90,7 +95,7 @@ def test_members_share_their_unit_s_weight_and_all_together_weigh_one() -> None:
 def test_of_a_unit_with_a_failed_member_the_others_take_the_whole_weight() -> None:
     weights = np.array([[0.5], [0.25], [0.25]])
     members = [(1, 0, 0), (1, 0, 1), (1, 0, 2), (1, 1, 0), (1, 1, 2), (2, 0, 1)]
-    shares = Weighting(UNITS, weights).of_members(members)
+    shares = shares_of(weights, members)
     assert shares[1, 1, 0].tolist() == [0.125]
     assert shares[2, 0, 1].tolist() == [0.25]
     assert np.sum([*shares.values()], axis=0) == pytest.approx(1.0)
@@ -99,4 +104,4 @@ def test_of_a_unit_with_a_failed_member_the_others_take_the_whole_weight() -> No
 def test_members_without_any_weight_are_left_out() -> None:
     weights = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
     members = [(1, 0, 0), (1, 1, 0), (2, 0, 0)]
-    assert list(Weighting(UNITS, weights).of_members(members)) == members[:2]
+    assert list(shares_of(weights, members)) == members[:2]

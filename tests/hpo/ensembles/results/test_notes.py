@@ -12,6 +12,7 @@ from chemprop_hpo.hpo.ensembles.combining.candidates import Candidate, candidate
 from chemprop_hpo.hpo.ensembles.combining.test_predictions import PredictedTestRows
 from chemprop_hpo.hpo.ensembles.results.notes import earlier_looks, notes_on, warnings_on
 from chemprop_hpo.storage.ensembles import EnsembleRecord
+from chemprop_hpo.storage.member_records import MemberKey
 from tests.hpo.ensembles.scenes import config_of, held_out, table
 
 TEST = PredictedTestRows(
@@ -89,7 +90,11 @@ def test_test_rows_without_a_prediction_are_counted(tmp_path: Path) -> None:
     ]
 
 
-def made(*choices: tuple[int, ...], part: str = "test") -> list[EnsembleRecord]:
+def keys(*trials: int, folds: tuple[int, ...] = (0, 1)) -> list[MemberKey]:
+    return [MemberKey(trial, 0, fold, "cut") for trial in trials for fold in folds]
+
+
+def made(*choices: list[MemberKey], part: str = "test") -> list[EnsembleRecord]:
     moment = datetime(2026, 1, 2, tzinfo=UTC)
     figures = {"combined": {"y/out_of_fold": {"rmse": 1.0}, f"y/{part}": {"rmse": 1.0}}}
     return [
@@ -97,23 +102,29 @@ def made(*choices: tuple[int, ...], part: str = "test") -> list[EnsembleRecord]:
             i,
             moment,
             "out",
-            {"trials": {str(r): t for r, t in enumerate(trials, 1)}, "figures": figures},
+            {"keys": [list(key) for key in of_members], "figures": figures},
         )
-        for i, trials in enumerate(choices)
+        for i, of_members in enumerate(choices)
     ]
 
 
 def test_it_is_said_how_often_test_rows_were_scored_with_other_configurations() -> None:
-    (said,) = earlier_looks(made((3, 5), (3,), (3, 5), (5, 3)), [3, 5])
+    before = made(keys(3, 5), keys(3), keys(3, 5), keys(3, 4), keys(3))
+    (said,) = earlier_looks(before, keys(3, 5))
     assert "scored 2 times before" in said
-    (said,) = earlier_looks(made((3,)), [3, 5])
+    (said,) = earlier_looks(made(keys(3)), keys(3, 5))
     assert "scored once before" in said
 
 
+def test_other_folds_of_the_same_configurations_are_another_look() -> None:
+    (said,) = earlier_looks(made(keys(3, 5)), keys(3, 5, folds=(1, 2)))
+    assert "scored once before, with other configurations or folds" in said
+
+
 def test_the_same_command_once_more_is_no_other_look() -> None:
-    assert list(earlier_looks(made((3, 5), (3, 5)), [3, 5])) == []
-    assert list(earlier_looks([], [3, 5])) == []
+    assert list(earlier_looks(made(keys(3, 5), keys(5, 3)), keys(3, 5))) == []
+    assert list(earlier_looks([], keys(3, 5))) == []
 
 
 def test_ensembles_that_had_no_test_rows_were_no_look_at_them() -> None:
-    assert list(earlier_looks(made((3,), part="out_of_fold"), [3, 5])) == []
+    assert list(earlier_looks(made(keys(3), part="out_of_fold"), keys(3, 5))) == []

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from chemprop_hpo.configs.errors import UsageError
 from chemprop_hpo.hpo.ensembles.results.output import (
@@ -22,6 +23,7 @@ from chemprop_hpo.hpo.ensembles.results.output import (
     writing_alone,
 )
 from chemprop_hpo.hpo.predictor.manifest import Manifest, Target, manifest_text
+from chemprop_hpo.hpo.report.drawing import finished, house_style
 
 
 def predictor(folder: Path, study: str = "esol") -> Path:
@@ -146,12 +148,15 @@ def test_ranks_of_an_earlier_command_are_removed(tmp_path: Path) -> None:
 
 def test_tables_and_pictures_of_an_earlier_command_are_removed(tmp_path: Path) -> None:
     made_before(tmp_path)
-    (tmp_path / "plots" / "parity_09_gone.png").touch()
+    with house_style():
+        drawn = finished(Figure(), "parity_09_gone.png", "", "").png
+    (tmp_path / "plots" / "parity_09_gone.png").write_bytes(drawn)
+    (tmp_path / "plots" / "mine.png").write_bytes(drawn.replace(b"chemprop-hpo", b"Microsoft PP"))
     remove_other_tables(tmp_path, ["figures.csv", "out_of_fold.csv"])
     remove_plots(tmp_path)
     files = sorted(path.name for path in tmp_path.iterdir() if path.is_file())
     assert files == ["figures.csv", "out_of_fold.csv", "report.html"]
-    assert list((tmp_path / "plots").iterdir()) == []
+    assert [path.name for path in (tmp_path / "plots").iterdir()] == ["mine.png"]
     remove_other_tables(tmp_path, ["figures.csv", "out_of_fold.csv"])  # nothing left to remove
     remove_plots(tmp_path / "elsewhere")
 

@@ -205,7 +205,7 @@ def test_a_table_that_cannot_be_written_leaves_the_earlier_one(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(tables.os, "replace", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         write_csv(pd.DataFrame({"a": [1]}), path)
     assert path.read_text() == "old\n"
