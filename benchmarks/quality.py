@@ -10,11 +10,13 @@ work as well; all of it takes hours. What was measured lies in ``benchmarks/figu
 study, and is not measured again while it lies there. The last lines are tables in Markdown.
 
 Every data set has three arms. ``defaults`` are Chemprop's own hyperparameters, ``features`` the
-same with RDKit descriptors beside the graph, ``tuned`` the best three of a short sweep that
-begins with these two and goes on until three trials are complete. Of ``tuned`` there are the
-single model that the sweep itself would give, the ensemble of the folds of the best configuration
-(all eight on ESOL, else two, but one for Biogen's later seeds), and the combination of all; of the
-other two the single model on the same fold.
+same with RDKit descriptors beside the graph, ``tuned`` the best of a short sweep that begins with
+these two. Of ``tuned`` there are one model of the best configuration, the ensemble of its folds,
+and the combination of all configurations; of the other two the model of the same fold.
+
+ESOL: five random splits, each with a sweep of its own and the best three configurations on all
+eight folds. Biogen: one sweep an endpoint, the best five that are apart, and three runs of two
+folds each, which share no fold and no seed. ExpansionRx: one sweep, the best three, two folds.
 """
 
 from __future__ import annotations
@@ -23,9 +25,8 @@ import argparse
 import copy
 import itertools
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,19 @@ import pandas as pd
 import yaml
 
 from chemprop_hpo.configs.load import load_sweep
+from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.ensembles.configurations.choosing import Choice
 from chemprop_hpo.hpo.ensembles.plan import Request
 from chemprop_hpo.hpo.ensembles.run import make_ensembles
 from chemprop_hpo.hpo.sweep import start_sweep
+from chemprop_hpo.storage.database import open_database
+from chemprop_hpo.storage.member_records import read_members
+from chemprop_hpo.storage.studies import open_study
+from chemprop_hpo.storage.trials import trial_records
 
 FIGURES = Path(__file__).parent / "figures"
 FEATURES = "v1_rdkit_2d_normalized"
 TRIALS = 10
-TOP_K = 3
 ARMS = ("tuned", "defaults", "features")
 
 DEFAULTS: dict[str, Any] = {
@@ -68,16 +73,16 @@ SPACE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One data set with one split and seed."""
+    """One data set with one split and seed; ``runs`` are the folds of each ensemble, or all."""
 
     suite: str
     name: str
     settings: Mapping[str, Any]
     max_epochs: int
-    seed: int
-    arms: tuple[str, ...] = ARMS
+    seed: int = 0
     trials: int = TRIALS
-    folds: tuple[int, ...] | None = None
+    choice: Choice = field(default_factory=Choice)
+    runs: tuple[tuple[int, ...] | None, ...] = (None,)
 
 
 def esol(data: Path) -> Iterator[Case]:
@@ -92,19 +97,18 @@ def esol(data: Path) -> Iterator[Case]:
 
 
 def biogen(data: Path) -> Iterator[Case]:
-    """Yield three endpoints with the published split, three seeds each."""
+    """Yield three endpoints with the published split."""
     folder = data / "biogen_adme"
-    for seed in range(3):
-        for name in ("HLM", "RLM", "Sol"):
-            table = {
-                "file": str(folder / f"{name}_train.csv"),
-                "test_file": str(folder / f"{name}_test.csv"),
-                "target_cols": ["activity"],
-            }
-            settings = {"data": table, "split": {"n_folds": 8}}
-            # What each step brings is told by one seed; two more tell the spread.
-            arms, folds = (ARMS, (0, 1)) if seed == 0 else (("tuned",), (0,))
-            yield Case("biogen", name, settings, 50, seed, arms, 6, folds)
+    runs = ((0, 1), (2, 3), (4, 5))
+    for name in ("HLM", "RLM", "Sol"):
+        table = {
+            "file": str(folder / f"{name}_train.csv"),
+            "test_file": str(folder / f"{name}_test.csv"),
+            "target_cols": ["activity"],
+        }
+        settings = {"data": table, "split": {"n_folds": 8}}
+        choice = Choice(5, "diverse")
+        yield Case("biogen", name, settings, 50, trials=6, choice=choice, runs=runs)
 
 
 def expansionrx(data: Path) -> Iterator[Case]:
@@ -119,7 +123,7 @@ def expansionrx(data: Path) -> Iterator[Case]:
     }
     split = {"method": "scaffold", "test_fraction": 0.1, "n_folds": 8}
     settings = {"data": table, "split": split, "metric": "val_nrmse"}
-    yield Case("expansionrx", "ExpansionRx", settings, 30, 0, ARMS, 6, (0, 1))
+    yield Case("expansionrx", "ExpansionRx", settings, 30, trials=6, runs=((0, 1),))
 
 
 SUITES = {"esol": esol, "biogen": biogen, "expansionrx": expansionrx}
@@ -135,8 +139,7 @@ def main() -> None:
         cases = list(SUITES[suite](options.data))
         for arm in options.arms:
             for case in cases:
-                if arm in case.arms:
-                    parts.append(_figures(case, arm, options.out))
+                parts.append(_figures(case, arm, options.out))
         figures = pd.concat(parts, ignore_index=True)
         for line in _report(suite, figures[figures.suite == suite]):
             print(line, flush=True)
@@ -167,27 +170,35 @@ def _figures(case: Case, arm: str, out: Path) -> pd.DataFrame:
 def _train(case: Case, arm: str, place: Path) -> pd.DataFrame:
     place.mkdir(parents=True, exist_ok=True)
     tuned = arm == "tuned"
-    top_k = TOP_K if tuned else 1
-    began = time.perf_counter()
-    for trials in itertools.count(case.trials if tuned else 1, TOP_K):
+    choice, runs = (case.choice, case.runs) if tuned else (Choice(1), ((0,),))
+    for trials in itertools.count(case.trials if tuned else 1, choice.top_k):
         file = place / "sweep.yaml"
         file.write_text(yaml.safe_dump(_settings(case, arm, place, trials)))
         loaded = load_sweep(file)
         swept = start_sweep(loaded)
         if swept.reason != "finished":
             raise SystemExit("interrupted; the same command goes on")
-        if swept.counts.get("COMPLETE", 0) >= top_k:  # ASHA may have stopped all but two
+        if swept.counts.get("COMPLETE", 0) >= choice.top_k:  # ASHA may have stopped all but two
             break
-    swept_at = time.perf_counter()
-    request = Request(
-        Choice(top_k),
-        folds=case.folds if tuned else (0,),
-        output=place / "ensembles",
-    )
-    result = make_ensembles(loaded, request)
-    seconds = {"sweep_s": swept_at - began, "ensembles_s": time.perf_counter() - swept_at}
-    print(case.name, case.seed, arm, {k: round(s) for k, s in seconds.items()}, flush=True)
-    return pd.read_csv(result.folder / "figures.csv").assign(**seconds)
+    made = []
+    for run, folds in enumerate(runs):
+        output = place / f"ensembles_{run}"
+        result = make_ensembles(loaded, Request(choice, folds=folds, output=output))
+        made.append(pd.read_csv(result.folder / "figures.csv").assign(run=run))
+    minutes = _worker_minutes(loaded.config)
+    print(case.name, case.seed, arm, minutes, flush=True)
+    return pd.concat(made).assign(**minutes)
+
+
+def _worker_minutes(config: SweepConfig) -> dict[str, float]:
+    """Return how long workers of one CPU were busy with trials, and with members of ensembles."""
+    with open_database(config.study.storage, create=False) as db:
+        study = open_study(db, config.study_name)
+        parts = {"sweep_min": trial_records(study), "members_min": read_members(db, study)}
+    return {
+        part: round(sum((one.ended - one.started).total_seconds() / 60 for one in of_part), 1)
+        for part, of_part in parts.items()
+    }
 
 
 def _settings(case: Case, arm: str, place: Path, trials: int) -> dict[str, Any]:
@@ -238,7 +249,7 @@ def _report(suite: str, figures: pd.DataFrame) -> Iterator[str]:
     shown = figures[(figures.part == "test") & (figures.figure == FIGURE[suite])]
     shown = shown[shown.units == ("transformed" if suite == "expansionrx" else "original")]
     seeds = shown.groupby(["name", "arm", "ensemble"], sort=False).value
-    yield f"\n| data | arm | models | test {FIGURE[suite]} | standard deviation | seeds |"
+    yield f"\n| data | arm | models | test {FIGURE[suite]} | standard deviation | runs |"
     yield "|---|---|---|---|---|---|"
     for (name, arm, ensemble), values in seeds:
         spread = f"{values.std():.3f}" if len(values) > 1 else ""
@@ -246,8 +257,8 @@ def _report(suite: str, figures: pd.DataFrame) -> Iterator[str]:
         yield "| " + " | ".join(map(str, cells)) + " |"
     cost = figures.drop_duplicates(["name", "seed", "arm"])
     for arm, of_arm in cost.groupby("arm", sort=False):
-        sweep, ensembles = of_arm.sweep_s.sum() / 60, of_arm.ensembles_s.sum() / 60
-        yield f"{arm}: sweeps {sweep:.0f} min, ensembles {ensembles:.0f} min in all"
+        sweep, members = of_arm.sweep_min.sum(), of_arm.members_min.sum()
+        yield f"{arm}: sweeps {sweep:.0f} min, ensembles {members:.0f} min of one CPU in all"
 
 
 if __name__ == "__main__":
