@@ -128,10 +128,10 @@ class FencedStorage(RDBStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        wanted = trials_of_study(study_id, states, included_trial_ids, trial_id_greater_than)
+        wanted = trials_of_study(study_id, included_trial_ids, trial_id_greater_than)
         with _create_scoped_session(self.scoped_session) as session:
             StudyModel.find_or_raise_by_id(study_id, session)  # it may have been deleted
-            reading = Reading(session.connection(), wanted)
+            reading = Reading(session.connection(), wanted, states)
         return reading.trials()
 
     # ------------------------------------------------------------------ write to a trial

@@ -76,10 +76,14 @@ class Pulse:
         self._thread.join(_LEAVE_WITHIN_S)
 
     def _run(self) -> None:
-        pause = BEAT_EVERY_S
+        engine, pause = self._driver.db.engine, BEAT_EVERY_S
+        pool = engine.pool
         while not self._end.wait(pause) and not self._deleted:
             pause = self._try_to_beat()
         self._driver.db.storage.remove_session()
+        if engine.pool is not pool:  # a beat outlasted the database's end: close what it held
+            pool.dispose()
+            engine.dispose()
 
     def _try_to_beat(self) -> float:
         """Beat if that is possible now, and return how long to wait until the next attempt."""

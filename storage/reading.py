@@ -27,17 +27,13 @@ _VALUES_IN_WORDS = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
 _Rows = dict[int, list[Any]]
 
 
-def trials_of_study(
-    study_id: int, states: Container[TrialState] | None, among: Collection[int], after: int
-) -> ColumnElement[bool]:
-    """Return the condition of a study's trials in some states, listed or made after another.
+def trials_of_study(study_id: int, among: Collection[int], after: int) -> ColumnElement[bool]:
+    """Return the condition of a study's trials, listed or made after another.
 
     Parameters
     ----------
     study_id : int
         The study.
-    states : container of TrialState, optional
-        None for all.
     among : collection of int
         Trials up to ``after`` that are wanted as well.
     after : int
@@ -49,8 +45,7 @@ def trials_of_study(
     if listed:
         few = len(listed) <= _MANY
         wanted = or_(wanted, trial.trial_id.in_(listed)) if few else trial.trial_id >= min(listed)
-    state = true() if states is None else trial.state.in_([s for s in TrialState if s in states])
-    return and_(trial.study_id == study_id, wanted, state)
+    return and_(trial.study_id == study_id, wanted)
 
 
 class Reading:
@@ -64,10 +59,17 @@ class Reading:
     connection : Connection
         In a transaction or not.
     wanted : ColumnElement
-        A condition on Optuna's table of trials.
+        A condition on Optuna's table of trials; it must hold for the same ones all the time.
+    states : container of TrialState, optional
+        Those that a trial may be in now; None for all.
     """
 
-    def __init__(self, connection: Connection, wanted: ColumnElement[bool]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        wanted: ColumnElement[bool],
+        states: Container[TrialState] | None = None,
+    ) -> None:
         self._connection = connection
         trial = models.TrialModel
         columns = (
@@ -78,7 +80,7 @@ class Reading:
             trial._datetime_complete_utc,
         )
         # The states come first: all that belongs to a trial which had ended is there by now.
-        query = select(*columns).where(wanted).order_by(trial.trial_id)
+        query = select(*columns).where(wanted, _is_in(states)).order_by(trial.trial_id)
         self._trials = connection.execute(query).all()
         self._values, self._steps, self._params, self._user_attrs, self._system_attrs = (
             self._rows(wanted, *columns) if self._trials else [] for columns in _columns()
@@ -100,6 +102,12 @@ class Reading:
         else:
             belongs = trial_id.in_(select(models.TrialModel.trial_id).where(wanted))
         return self._connection.execute(select(trial_id, *columns).where(belongs)).all()
+
+
+def _is_in(states: Container[TrialState] | None) -> ColumnElement[bool]:
+    if states is None:
+        return true()
+    return models.TrialModel.state.in_([state for state in TrialState if state in states])
 
 
 def _columns() -> tuple[tuple[Any, ...], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from optuna import Study
 from optuna.trial import FrozenTrial
@@ -69,13 +69,18 @@ class OtherDrivers:
         self._past = past
         self._driver_id = driver_id
         self._read_roster = read_roster
-        self._gone: frozenset[str] | None = None
+        self._gone: Mapping[str, object] | None = None
         """The other drivers at the last look, if all of them were gone by then."""
 
     def look(self) -> list[PastTrial]:
         """Return the chains with epochs that no look before has shown."""
         roster = self._read_roster()
-        others = frozenset(roster.rows) - {self._driver_id}
+        # One that was taken for gone may have come back, reported, and gone again.
+        others = {
+            id_: (row.beat_at, row.left_at)
+            for id_, row in roster.rows.items()
+            if id_ != self._driver_id
+        }
         gone = others if all(map(roster.is_gone, others)) else None
         if gone is not None and gone == self._gone:
             return []

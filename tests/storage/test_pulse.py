@@ -9,6 +9,7 @@ from contextlib import closing
 
 import optuna
 import pytest
+from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
 from chemprop_hpo.storage import locations
@@ -81,6 +82,32 @@ def test_it_is_left_within_a_second_though_the_database_hangs(
         began = time.monotonic()
     assert time.monotonic() - began < 2
     locker.execute("ROLLBACK")
+
+
+def test_a_beat_that_outlasts_the_database_leaves_no_connection_open(
+    ready_sqlite_url: str, locker: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulsing, "BEAT_EVERY_S", 0.05)
+    monkeypatch.setattr(pulsing, "_LEAVE_WITHIN_S", 0.05)
+    with open_database(ready_sqlite_url) as db:
+        db.engine.dispose()
+        opened: list[sqlite3.Connection] = []
+        event.listen(db.engine, "connect", lambda connection, _: opened.append(connection))
+        study = optuna.create_study(storage=db.storage)
+        with Pulse(Driver.register(db, study), study) as pulse:
+            locker.execute("BEGIN EXCLUSIVE")
+            assert until(lambda: pulse.silent_s() > 0.3)
+    assert any(map(is_open, opened))  # the thread waits for the lock with it
+    locker.execute("ROLLBACK")
+    assert until(lambda: not pulse._thread.is_alive())
+    assert not any(map(is_open, opened))
+
+
+def is_open(connection: sqlite3.Connection) -> bool:
+    try:
+        return connection.in_transaction in (True, False)
+    except sqlite3.ProgrammingError:
+        return False
 
 
 def test_it_keeps_no_process_alive(ready_sqlite_url: str) -> None:

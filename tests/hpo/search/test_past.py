@@ -105,6 +105,7 @@ class Drivers:
 
     def __init__(self, study: Study) -> None:
         self.alive = {"me": True}
+        self.left_at = 1.0
         self.looks = 0
         self._past = PastTrials(study)
         self._others = OtherDrivers(self, "me", self._roster)  # type: ignore[arg-type]  # looks below
@@ -117,12 +118,22 @@ class Drivers:
         return [past.key for past in self._others.look()]
 
     def _roster(self) -> Roster:
-        left = {name: None if alive else 1.0 for name, alive in self.alive.items()}
+        left = {name: None if alive else self.left_at for name, alive in self.alive.items()}
         rows = {
             name: DriverRow(name, 1, "elsewhere", "boot", 1, 0.0, 0.0, 0.0, at)
             for name, at in left.items()
         }
         return Roster(rows, now=1.0, up_since=0.0)
+
+
+def test_one_that_came_back_and_is_gone_again_is_heard(study: Study) -> None:
+    drivers = Drivers(study)
+    drivers.alive["other"] = False
+    assert drivers.hear() == drivers.hear() == []
+    assert drivers.looks == 1
+    report(begin(study, "a"), e1=0.9)
+    drivers.left_at = 2.0
+    assert drivers.hear() == ["a"]
 
 
 def test_who_works_alone_looks_at_nothing_after_the_first_time(study: Study) -> None:
