@@ -178,12 +178,12 @@ class MlflowObserver:
         """Log how a trial ended, and end its run; a trial that never ran has none."""
         if (runs := self._runs) is None or event.number not in self._last_epoch:
             return
-        self._deliver(runs, event.number)
-        at = now()
-        metrics = best_figures(event.metrics, event.value)
-        step, status = event.best_epoch or event.epochs, status_of(event.state, event.stop_reason)
-        self._send(runs.log_metrics, event.number, metrics, step, at)
-        self._send(runs.end_trial, event.number, _trial_tags(event), status, at)
+        at, status = now(), status_of(event.state, event.stop_reason)
+        best = best_figures(event.metrics, event.value)
+        steps = self._gathered.pop(event.number, [])
+        steps.append(Step(event.best_epoch or event.epochs, best, at))
+        self._send(runs.log_steps, event.number, steps, _trial_tags(event))
+        self._send(runs.end_trial, event.number, status, at)
 
     def tick(self) -> None:
         """Hand over the epochs that have been gathered, once that is due."""

@@ -42,6 +42,7 @@ class RunLog:
         self.shelf = Shelf(self.runs)
         self._sweep = sweep
         self._open: set[int] = set()
+        self._told: set[int] = set()
         self.parent: str | None = None
         self.trials: dict[int, str] = {}
 
@@ -99,15 +100,21 @@ class RunLog:
     def open_trial(
         self, number: int, params: Mapping[str, Any], tags: Mapping[str, Any], at: int
     ) -> None:
-        """Create the nested run of a trial, or go on with it."""
-        found = self._find_trial(number)
+        """Create the nested run of a trial, or go on with it.
+
+        What is told for the first time was not there before: of a driver's own trials nobody
+        else opens runs, and whoever fills runs in leaves out trials of drivers at work.
+        """
+        found = self._find_trial(number) if number in self._told else None
+        self._told.add(number)
         if found is None:
             own = {MLFLOW_PARENT_RUN_ID: self._parent(), SWEEP: self._parent()}
             own |= {f"{TAG}.kind": "trial", f"{TAG}.trial": str(number)}
-            found = self.runs.create(f"trial {number}", own, at)
-        run_id = self.runs.set_running(found)
+            found = self.runs.create(f"trial {number}", own | dict(tags), at)
+        else:
+            self.runs.set_tags(self.runs.set_running(found), tags)
+        run_id = str(found.info.run_id)
         self.runs.set_params(run_id, params, found.data.params)
-        self.runs.set_tags(run_id, tags)
         self.trials[number] = run_id
         self._open.add(number)
 
@@ -123,24 +130,22 @@ class RunLog:
             self.runs.set_tags(run_id, lost)
             self.runs.end(run_id, "KILLED", at)
 
-    def log_metrics(self, number: int, metrics: Mapping[str, float], step: int, at: int) -> None:
-        """Log metrics of a trial at a step; repeated, they count once."""
-        self.runs.log_metrics(self.trials[number], self._parent(), metrics, step, at)
+    def log_steps(
+        self, number: int, steps: Iterable[Step], tags: Mapping[str, Any] | None = None
+    ) -> None:
+        """Log metrics of a trial at several steps, and tags; repeated, they count once."""
+        self.runs.log_steps(self.trials[number], self._parent(), steps, tags)
 
-    def log_steps(self, number: int, steps: Iterable[Step]) -> None:
-        """Log metrics of a trial at several steps; repeated, they count once."""
-        self.runs.log_steps(self.trials[number], self._parent(), steps)
-
-    def end_trial(self, number: int, tags: Mapping[str, Any], status: str, at: int) -> None:
+    def end_trial(self, number: int, status: str, at: int) -> None:
         """End a trial's run as ``FINISHED``, ``FAILED`` or ``KILLED``."""
-        self.runs.set_tags(self.trials[number], tags)
         self.runs.end(self.trials[number], status, at)
         self._open.discard(number)
 
     def end_open_trials(self, tags: Mapping[str, Any], status: str, at: int) -> None:
         """End the runs of all trials that nobody ended."""
         for number in sorted(self._open):
-            self.end_trial(number, tags, status, at)
+            self.runs.set_tags(self.trials[number], tags)
+            self.end_trial(number, status, at)
 
     def tag_parent(self, tags: Mapping[str, Any]) -> None:
         """Give the parent tags."""

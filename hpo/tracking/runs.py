@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from mlflow import MlflowClient
@@ -24,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 # What MLflow accepts in one call, and in one value.
 _MAX_ENTRIES = 100
-_MAX_METRICS = 1000
+_MAX_TOGETHER = 1000  # metrics and tags
 _MAX_PARAM_LENGTH = 6000
 _MAX_TAG_LENGTH = 5000
 _PAGE = 100  # runs with all that they hold: more would take a server seconds
@@ -82,10 +81,10 @@ class Runs:
         """Return a run as it stands now."""
         return self._answer(self.client.get_run(run_id))
 
-    def create(self, name: str, tags: Mapping[str, str], at: int) -> Run:
-        """Begin a run."""
-        run = self.client.create_run(self._experiment, at, dict(tags), run_name=name)
-        return self._answer(run)
+    def create(self, name: str, tags: Mapping[str, Any], at: int) -> Run:
+        """Begin a run, with its first tags, a hundred at most; None is left out."""
+        first = {tag.key: tag.value for tag in _tags(tags)}
+        return self._answer(self.client.create_run(self._experiment, at, first, run_name=name))
 
     def delete(self, run: Run) -> None:
         """Delete a run that was made once too often."""
@@ -113,19 +112,13 @@ class Runs:
             for name, value in params.items()
             if shown[name] not in known  # MLflow refuses to write a parameter anew
         ]
-        for batch in _batches(iter(new), _MAX_ENTRIES):
+        for batch in _batches(new, _MAX_ENTRIES):
             self._answer(self.client.log_batch(run_id, params=batch, synchronous=True))
         return len(new)
 
     def set_tags(self, run_id: str, tags: Mapping[str, Any]) -> None:
         """Give a run tags; None is left out."""
-        shown = accepted_names(tags)
-        entries = (
-            RunTag(shown[name], shown_tag(value))
-            for name, value in tags.items()
-            if value is not None
-        )
-        for batch in _batches(entries, _MAX_ENTRIES):
+        for batch in _batches(_tags(tags), _MAX_ENTRIES):
             self._answer(self.client.log_batch(run_id, tags=batch, synchronous=True))
 
     def log_metrics(
@@ -146,17 +139,30 @@ class Runs:
         """
         self.log_steps(run_id, names_on, [Step(step, metrics, at)])
 
-    def log_steps(self, run_id: str, names_on: str, steps: Iterable[Step]) -> None:
-        """Log metrics of several steps in few requests, as `log_metrics` does one."""
+    def log_steps(
+        self,
+        run_id: str,
+        names_on: str,
+        steps: Iterable[Step],
+        tags: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Log metrics of several steps in few requests, as `log_metrics` does one.
+
+        Tags, a hundred at most, go with the last of them.
+        """
         given = [(n, float(value), step) for step in steps for n, value in step.metrics.items()]
         finite = [entry for entry in given if math.isfinite(entry[1])]
         if dropped := {name for name, value, _ in given if not math.isfinite(value)}:
             _log.debug("not logged, since not finite: %s", ", ".join(sorted(dropped)))
         shown = accepted_names(dict.fromkeys(name for name, _, _ in finite))
         self._remember_names(names_on, shown)
-        entries = (Metric(shown[name], value, step.at, step.step) for name, value, step in finite)
-        for batch in _batches(entries, _MAX_METRICS):
+        entries = [Metric(shown[name], value, step.at, step.step) for name, value, step in finite]
+        first, last = _last_apart(entries, _MAX_TOGETHER - _MAX_ENTRIES)
+        for batch in _batches(first, _MAX_TOGETHER):
             self._answer(self.client.log_batch(run_id, metrics=batch, synchronous=True))
+        if last or tags:
+            told = _tags(tags or {})
+            self._answer(self.client.log_batch(run_id, metrics=last, tags=told, synchronous=True))
 
     def steps_of(self, run_id: str, name: str) -> set[int]:
         """Return the steps at which a metric was logged."""
@@ -206,9 +212,21 @@ def shown_tag(value: Any) -> str:
     return _cut(_text(value), _MAX_TAG_LENGTH)
 
 
-def _batches(entries: Iterator[_T], size: int) -> Iterator[list[_T]]:
-    while batch := list(islice(entries, size)):
-        yield batch
+def _tags(tags: Mapping[str, Any]) -> list[RunTag]:
+    shown = accepted_names(tags)
+    there = {name: value for name, value in tags.items() if value is not None}
+    return [RunTag(shown[name], shown_tag(value)) for name, value in there.items()]
+
+
+def _batches(entries: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    for begin in range(0, len(entries), size):
+        yield entries[begin : begin + size]
+
+
+def _last_apart(entries: list[_T], size: int) -> tuple[list[_T], list[_T]]:
+    """Return all entries but the last ones, and these: ``size`` at most."""
+    begin = max(len(entries) - size, 0)
+    return entries[:begin], entries[begin:]
 
 
 def _text(value: Any) -> str:

@@ -409,6 +409,38 @@ def test_the_epochs_of_a_trial_go_in_one_request(
     assert ends == sorted(ends)
 
 
+def test_a_trial_costs_four_requests(
+    uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def noted(name: str) -> Callable[..., Any]:
+        real = getattr(MlflowClient, name)
+
+        def call(self: MlflowClient, *arguments: Any, **options: Any) -> Any:
+            made.append(name)
+            return real(self, *arguments, **options)
+
+        return call
+
+    def of_trials() -> list[str]:
+        made.clear()
+        play(observer(uri, f"told {len(told)}"), started(), *told, over())
+        return made.copy()
+
+    for name in ("search_runs", "get_run", "create_run", "log_batch", "set_terminated"):
+        monkeypatch.setattr(MlflowClient, name, noted(name))
+    told: list[object] = []
+    of_none = of_trials()
+    told = [trial(0), *(epoch(0, number) for number in range(1, 6)), ended(0)]
+    assert len(of_trials()) - len(of_none) == 4
+    _, trials = split_runs(client)
+    assert steps(client, trials[0], "val_rmse") == [1, 2, 3, 4, 5]
+    assert trials[0].data.metrics["best/val_rmse"] == 0.4
+    assert trials[0].data.tags["chemprop_hpo.head"] == "branched"
+    assert trials[0].data.tags["chemprop_hpo.stop_reason"] == "max_t"
+
+
 def test_what_is_gathered_is_sent_once_it_is_due(
     uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
