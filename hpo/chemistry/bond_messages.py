@@ -41,15 +41,19 @@ def summed_messages(layer: BondMessagePassing, bmg: BatchMolGraph) -> Tensor:
     atoms, kinds = layer.W_i.weight.split([bmg.V.shape[1], bmg.E.shape[1]], dim=1)
     from_atoms = _spread(bmg.V @ atoms.T, bonds.starts, bonds.leaving)
     initial = torch.addmm(from_atoms, bmg.E.index_select(0, bonds.order), kinds.T)
+    del from_atoms  # as below: each of these is a large part of the memory of an evaluation
     if layer.W_i.bias is not None:
         initial = initial + layer.W_i.bias
     hidden = layer.tau(initial)
     for _ in range(1, layer.depth):
         messages = _sum(hidden, bonds.others, bonds.onwards)
+        del hidden
         updated = _update(initial, messages, layer.W_h.weight)
+        del messages
         if layer.W_h.bias is not None:
             updated = updated + layer.W_h.bias
         hidden = _dropped_out(layer, layer.tau(updated), bonds.order)
+        del updated
     return _gather(hidden, bonds.arriving, bonds.ends)
 
 

@@ -36,7 +36,10 @@ from chemprop_hpo.hpo.chemistry.optimizers import build_optimizer, build_schedul
 
 Weights = dict[str, Tensor]
 
-EVALUATION_BATCH_SIZE = 256
+EVALUATION_BATCH_SIZES = {"cpu": 64}
+"""Molecules at once, by kind of device: few on a CPU, whose caches and memory are small."""
+MOLECULES_AT_ONCE = 256
+"""On any other device."""
 
 
 class Fitting(LightningModule):
@@ -237,10 +240,10 @@ def predict(mpnn: MPNN, batches: Batches, rows: NDArray[np.int64]) -> NDArray[np
     """
     mpnn.eval()
     device = next(mpnn.parameters()).device
-    cuts = range(EVALUATION_BATCH_SIZE, len(rows), EVALUATION_BATCH_SIZE)
+    size = EVALUATION_BATCH_SIZES.get(device.type, MOLECULES_AT_ONCE)
     parts = []
     with torch.inference_mode():
-        for some in np.split(rows, cuts):
+        for some in np.split(rows, range(size, len(rows), size)):
             batch = batches.cut(some)
             batch.bmg.to(device)
             X_d = None if batch.X_d is None else batch.X_d.to(device)  # noqa: N806

@@ -63,10 +63,12 @@ class Fold:
 
         They take several times the memory of the vectors to compute, and are kept.
         """
-        return {name: feature_scaling(name, v[self.train]) for name, v in self.vectors.items()}
+        return {name: feature_scaling(name, v, self.train) for name, v in self.vectors.items()}
 
     def __getstate__(self) -> dict[str, Any]:
         # What is computed here is not computed again by each process that gets the fold.
+        for packed in self.graphs.values():
+            packed.fingerprint  # noqa: B018
         return vars(self) | {"scalings": self.scalings}
 
     @property

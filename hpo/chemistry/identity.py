@@ -27,7 +27,7 @@ def identity_of(spec: TrainingSpec, fold: Fold) -> dict[str, Any]:
         "target_weights": list(fold.weights),
         # In float32: another machine may round a transform's last bits differently.
         "labels": _sha256(fold.targets.astype(np.float32)),
-        "molecules": fold.graphs[spec.model.atom_features].fingerprint(),
+        "molecules": fold.graphs[spec.model.atom_features].fingerprint,
         "split": _sha256(fold.train, fold.validation),
     }
 

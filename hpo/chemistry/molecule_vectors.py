@@ -100,5 +100,6 @@ class Filling:
         return cls((sums / np.maximum(finite.sum(axis=0), 1)).astype(np.float32))
 
     def fill(self, vectors: Float32) -> Float32:
-        """Return the vectors with every value finite."""
-        return np.where(np.isfinite(vectors), vectors, self.means)
+        """Return the vectors with every value finite: themselves where that is so."""
+        finite = np.isfinite(vectors)
+        return vectors if finite.all() else np.where(finite, vectors, self.means)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,8 +82,9 @@ class PackedGraphs:
         flat = (self._atoms, self._bonds, self._edge_index, self._rev_edge_index)
         return sum(array.nbytes for array in (*flat, *self._of_atoms, *self._of_edges))
 
+    @cached_property
     def fingerprint(self) -> str:
-        """Return a SHA-256 of which atoms are bonded how in which molecule.
+        """A SHA-256 of which atoms are bonded how in which molecule.
 
         Of features only which are zero: another machine may round the others differently.
         """

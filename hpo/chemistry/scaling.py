@@ -69,8 +69,10 @@ def vector_scaling(fold: Fold, model: ModelConfig) -> Scaling | None:
     )
 
 
-def feature_scaling(feature: MoleculeFeature, training: NDArray[np.float32]) -> Scaling:
-    """Scale a molecule feature by the vectors of the training molecules, shape (n, d)."""
+def feature_scaling(
+    feature: MoleculeFeature, vectors: NDArray[np.float32], train: NDArray[np.int64]
+) -> Scaling:
+    """Scale a molecule feature, shape (n, d), by the rows of the training molecules."""
     if feature in TAKEN_AS_THEY_ARE:
-        return Scaling.identity(training.shape[1])
-    return Scaling.of(training)
+        return Scaling.identity(vectors.shape[1])
+    return Scaling.of(vectors[train])

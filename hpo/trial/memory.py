@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+from contextlib import suppress
 
 import torch
 
@@ -23,8 +25,10 @@ def release_memory() -> None:
     """Free what an ended training left behind, also for other processes on the same GPU.
 
     Model and trainer refer to each other, so that they outlive the training until Python's
-    collector comes by; and torch keeps a GPU's memory for itself even then.
+    collector comes by. What is free then the C library keeps for itself, and torch a GPU's.
     """
     gc.collect()
+    with suppress(OSError, AttributeError):  # a C library that is not GNU's
+        ctypes.CDLL(None).malloc_trim(0)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch gives it no types
         torch.cuda.empty_cache()

@@ -121,9 +121,9 @@ def test_the_same_molecules_have_one_fingerprint_however_they_were_packed() -> N
     whole = featurise(MOLECULES, "V2")
     some = np.array([5, 0, 3, 3])
     again = featurise([MOLECULES[row] for row in some], "V2")
-    assert whole.take(some).fingerprint() == again.fingerprint() != whole.fingerprint()
+    assert whole.take(some).fingerprint == again.fingerprint != whole.fingerprint
     # As checkpoints of earlier versions have it.
-    assert again.fingerprint() == FINGERPRINT
+    assert again.fingerprint == FINGERPRINT
 
 
 def test_a_fingerprint_of_many_molecules_takes_little_memory_and_does_not_depend_on_it(
@@ -131,12 +131,12 @@ def test_a_fingerprint_of_many_molecules_takes_little_memory_and_does_not_depend
 ) -> None:
     many = featurise(MOLECULES, "V2").take(np.arange(50_000) % len(SMILES))
     tracemalloc.start()
-    whole = many.fingerprint()
+    whole = many.fingerprint
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 15_000_000
     monkeypatch.setattr(packed_graphs, "_ROWS_AT_ONCE", 1_000_000)
-    assert many.fingerprint() == whole
+    assert many.fingerprint == whole
 
 
 def test_packed_graphs_know_their_length_and_widths() -> None:

@@ -45,7 +45,7 @@ def molecules(config: SweepConfig, tables: dict[tuple[int, int], FoldTables]) ->
 def assert_same(one: Fold, other: Fold) -> None:
     assert set(one.graphs) == set(other.graphs)
     for mode, packed in one.graphs.items():
-        assert packed.fingerprint() == other.graphs[mode].fingerprint()
+        assert packed.fingerprint == other.graphs[mode].fingerprint
         rows = np.arange(len(other.graphs[mode]))[::-1]
         ours, theirs = packed.batch(rows), other.graphs[mode].batch(rows)
         for name in ("V", "E", "edge_index", "rev_edge_index", "batch"):
