@@ -16,7 +16,7 @@ __all__ = ["Screen", "harmless"]
 
 logger = logging.getLogger(__name__)
 
-REFRESH_S = 0.25
+REFRESH_S = 0.5
 PLAIN_LINE_S = 30.0
 
 _Screen = TypeVar("_Screen", bound="Screen")
