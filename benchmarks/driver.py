@@ -210,7 +210,10 @@ def _sweep(trials: int, epochs: int, workers: int, parts: Sequence[str], folder:
             nowhere = stack.enter_context(open(os.devnull, "w"))
             console = Console(file=nowhere, force_terminal=True, width=120, height=40)
             observers.append(stack.enter_context(LiveDisplay(console)))
-        audience = Audience([*observers, *_trackers(loaded, manifest, db, study)])
+        trackers = _trackers(loaded, manifest, db, study)
+        for one in trackers:  # what they say of the whole sweep at its end is no report's cost
+            one._read_best = one._read_observations = None
+        audience = Audience([*observers, *trackers])
         drive = Drive(config, folder / "study", db, study, audience, False, _train)
         with drive.interrupts:
             drive.run(_fold(config))

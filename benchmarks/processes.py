@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import itertools
 import os
 import resource
 import signal
@@ -25,6 +26,8 @@ __all__ = ["Cost", "measure"]
 
 PR_SET_CHILD_SUBREAPER = 36
 EVERY_S = 0.5
+MEMORY_EVERY = 6
+"""Looks: the kernel adds up a process's pages at the cost of what is being measured."""
 END_WITHIN_S = 30.0
 """Seconds that processes have to end after the command itself has."""
 
@@ -43,10 +46,11 @@ class Cost:
         User and system time of all processes, those that outlived it included; the last half
         second of each of Ray's workers is not in it.
     peak_mb : float
-        The most memory at one moment, 10^6 bytes; pages that processes share count once.
+        The most memory at one moment, 10^6 bytes; pages that processes share count once. It is
+        looked at every three seconds.
     written_mb : float
         What was handed to the file system, 10^6 bytes; the last half second of each process is
-        not in it.
+        not in it, and neither is what goes to a file system in memory.
     processes : int
         The most at one moment.
     code : int
@@ -133,24 +137,33 @@ class _Watch(threading.Thread):
         return sum(self._cpu_s.values())
 
     def run(self) -> None:
+        looks = itertools.cycle([True, *[False] * (MEMORY_EVERY - 1)])
         while not self._stopped.wait(EVERY_S):
             found = psutil.Process().children(recursive=True)
             self.most = max(self.most, len(found))
-            self.peak_mb = max(self.peak_mb, sum(map(self._look, found)) / MB)
+            for process in found:
+                self._look(process)
+            if next(looks):
+                self.peak_mb = max(self.peak_mb, sum(map(_memory, found)) / MB)
 
     def stop(self) -> None:
         self._stopped.set()
         self.join()
 
-    def _look(self, process: psutil.Process) -> int:
-        """Note a process's CPU time and writes; return its memory, its part of shared pages."""
+    def _look(self, process: psutil.Process) -> None:
+        """Note a process's CPU time and writes."""
         with suppress(psutil.Error, OSError):
             key = process.pid, process.create_time()
             times = process.cpu_times()
             self._cpu_s[key] = times.user + times.system
             self._written[key] = process.io_counters().write_bytes
-            return int(process.memory_full_info().pss)
-        return 0
+
+
+def _memory(process: psutil.Process) -> int:
+    """Return a process's memory, of shared pages its part."""
+    with suppress(psutil.Error, OSError):
+        return int(process.memory_full_info().pss)
+    return 0
 
 
 def _wait(process: subprocess.Popen[bytes], timeout_s: float | None) -> tuple[int, bool]:
