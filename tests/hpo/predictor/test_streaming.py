@@ -60,7 +60,7 @@ def test_rows_and_columns_are_kept_and_predictions_added(files, rows_at_once):
         ["2", "x", "6", "", "", "False", "bad"],
         ["3", "CCCCCC", "", "2", "True", "True", ""],
     ]
-    assert rows[3][:6] == ["4", "CC", "1", "", "", "False"]
+    assert rows[3][:6] == ["4", "CC", "1,2", "", "", "False"]
     assert rows[3][6].startswith("the row has 4 cells")
     assert rows[4] == ["5", "C", "0", "0.3333333", "False", "True", ""]
     assert counts == told[-1] == Counts(5, 2, 1, 1.0)

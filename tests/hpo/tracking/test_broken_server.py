@@ -12,8 +12,7 @@ from chemprop_hpo.hpo.tracking import mlflow_runs
 from chemprop_hpo.hpo.tracking.fill_in import fill_in
 from tests.hpo.tracking.known_study import add_trial, known_study, opened
 from tests.hpo.tracking.real_server import Way, wait_for
-from tests.hpo.tracking.test_ensemble_runs import KEYS, Scene, by_kind
-from tests.hpo.tracking.test_mlflow_runs import (
+from tests.hpo.tracking.sweeps_told import (
     ended,
     epoch,
     observer,
@@ -24,6 +23,7 @@ from tests.hpo.tracking.test_mlflow_runs import (
     steps,
     trial,
 )
+from tests.hpo.tracking.test_ensemble_runs import KEYS, Scene, by_kind
 
 
 @pytest.fixture(autouse=True)

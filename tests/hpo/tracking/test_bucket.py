@@ -23,7 +23,7 @@ from chemprop_hpo.hpo.tracking.account import Best
 from chemprop_hpo.hpo.tracking.fill_in import fill_in
 from chemprop_hpo.hpo.tracking.server import connect, experiment_id
 from tests.hpo.tracking.known_study import add_trial, known_study, opened
-from tests.hpo.tracking.test_mlflow_runs import (
+from tests.hpo.tracking.sweeps_told import (
     ended,
     epoch,
     observer,

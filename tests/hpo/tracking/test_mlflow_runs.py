@@ -11,116 +11,32 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from mlflow import MlflowClient
-from mlflow.entities import Run
 
 from chemprop_hpo.configs.errors import TrackingError
-from chemprop_hpo.configs.schema import MlflowConfig
-from chemprop_hpo.hpo.events import (
-    EpochEnded,
-    SweepEnded,
-    SweepStarted,
-    TrialEnded,
-    TrialStarted,
-)
 from chemprop_hpo.hpo.tracking import mlflow_runs
 from chemprop_hpo.hpo.tracking.account import read_account, read_best
-from chemprop_hpo.hpo.tracking.mlflow_runs import MlflowObserver
 from chemprop_hpo.hpo.tracking.outbox import Outbox
 from tests.hpo.tracking.known_study import add_trial, known_study, opened
 from tests.hpo.tracking.real_server import Server, wait_for
-
-CONFIG = {
-    "metric": "val_loss",
-    "num_samples": 3,
-    "study": {"name": "esol", "storage": "postgresql+psycopg://me:***@host/db"},
-    "search_space": {"depth": {"type": "randint", "low": 2, "high": 6}},
-    "data": {"target_cols": ["y" * 9000]},
-}
-MANIFEST = {"git": {"commit": "c0ffee", "dirty": False}, "versions": {"torch": "2.13.0"}, "seed": 3}
-SPACE = [{"name": "depth", "type": "int"}]
-
-
-def observer(
-    uri: str,
-    study: str = "esol",
-    artifact_location: str | None = None,
-    created: str = "1763800000.25",
-    **options: Any,
-) -> MlflowObserver:
-    config = MlflowConfig(tracking_uri=uri, artifact_location=artifact_location)
-    return MlflowObserver(config, study, CONFIG, MANIFEST, SPACE, created=created, **options)
-
-
-def started(*, resumed: bool = False, storage: str = "sqlite:///studies.db") -> SweepStarted:
-    return SweepStarted(
-        study="esol",
-        storage=storage,
-        metric="val_loss",
-        mode="min",
-        num_samples=3,
-        max_epochs=5,
-        concurrency=1,
-        resumed=resumed,
-        counts={},
-    )
-
-
-def trial(number: int, continues: int | None = None) -> TrialStarted:
-    params = {"depth": 3 + number, "max_lr": 1e-3}
-    return TrialStarted(number, params, head="branched", seed=40 + number, continues=continues)
-
-
-def epoch(number: int, epoch: int, **metrics: float) -> EpochEnded:
-    loss = 1.0 / epoch
-    return EpochEnded(
-        number, epoch, loss, loss, epoch, metrics or {"val_loss": loss, "val_rmse": 2 * loss}, 0.5
-    )
-
-
-def ended(number: int, state: str = "COMPLETE", reason: str = "max_t", **more: Any) -> TrialEnded:
-    metrics = {"val_rmse": 0.4, "train_rmse": 0.3, "generalisation_gap": 0.1}
-    return TrialEnded(number, state, 0.2, 4, 5, reason, metrics, **more)
-
-
-def over(reason: str = "finished") -> SweepEnded:
-    return SweepEnded(reason, {"COMPLETE": 1}, best_number=0, best=0.2)
-
-
-def runs_of(client: MlflowClient) -> list[Run]:
-    ids = [e.experiment_id for e in client.search_experiments()]
-    return list(client.search_runs(ids, max_results=1000))
-
-
-def split_runs(client: MlflowClient) -> tuple[list[Run], dict[int, Run]]:
-    parents, trials = [], {}
-    for run in runs_of(client):
-        if "mlflow.parentRunId" in run.data.tags:
-            trials[int(run.data.tags["chemprop_hpo.trial"])] = run
-        else:
-            parents.append(run)
-    return parents, trials
-
-
-def steps(client: MlflowClient, run: Run, metric: str) -> list[int]:
-    return [m.step for m in client.get_metric_history(run.info.run_id, metric)]
-
-
-def play(told: MlflowObserver, *events: object) -> None:
-    calls: dict[type, Callable[[Any], None]] = {
-        SweepStarted: told.sweep_started,
-        TrialStarted: told.trial_started,
-        EpochEnded: told.epoch_ended,
-        TrialEnded: told.trial_ended,
-        SweepEnded: told.sweep_ended,
-    }
-    for event in events:
-        calls[type(event)](event)
-
+from tests.hpo.tracking.sweeps_told import (
+    CONFIG,
+    MANIFEST,
+    SPACE,
+    ended,
+    epoch,
+    observer,
+    over,
+    play,
+    runs_of,
+    split_runs,
+    started,
+    steps,
+    trial,
+)
 
 # ----------------------------------------------------------------------------- a whole sweep
 
@@ -385,72 +301,6 @@ def test_refused_entry_costs_one_warning_and_nothing_else(
     assert "entries could not be logged" in last
     _, trials = split_runs(client)
     assert steps(client, trials[1], "val_loss") == [1]
-
-
-def test_the_epochs_of_a_trial_go_in_one_request(
-    uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    requests = 0
-    log_batch = MlflowClient.log_batch
-
-    def counted(*arguments: Any, **options: Any) -> Any:
-        nonlocal requests
-        requests += bool(options.get("metrics"))
-        return log_batch(*arguments, **options)
-
-    monkeypatch.setattr(MlflowClient, "log_batch", counted)
-    told = observer(uri)
-    play(told, started(), trial(0), *(epoch(0, e) for e in range(1, 6)), over())
-    assert requests == 1
-    _, trials = split_runs(client)
-    assert steps(client, trials[0], "val_rmse") == [1, 2, 3, 4, 5]
-    history = client.get_metric_history(trials[0].info.run_id, "val_rmse")
-    ends = [entry.timestamp for entry in history]
-    assert ends == sorted(ends)
-
-
-def test_a_trial_costs_four_requests(
-    uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[str] = []
-
-    def noted(name: str) -> Callable[..., Any]:
-        real = getattr(MlflowClient, name)
-
-        def call(self: MlflowClient, *arguments: Any, **options: Any) -> Any:
-            made.append(name)
-            return real(self, *arguments, **options)
-
-        return call
-
-    def of_trials() -> list[str]:
-        made.clear()
-        play(observer(uri, f"told {len(told)}"), started(), *told, over())
-        return made.copy()
-
-    for name in ("search_runs", "get_run", "create_run", "log_batch", "set_terminated"):
-        monkeypatch.setattr(MlflowClient, name, noted(name))
-    told: list[object] = []
-    of_none = of_trials()
-    told = [trial(0), *(epoch(0, number) for number in range(1, 6)), ended(0)]
-    assert len(of_trials()) - len(of_none) == 4
-    _, trials = split_runs(client)
-    assert steps(client, trials[0], "val_rmse") == [1, 2, 3, 4, 5]
-    assert trials[0].data.metrics["best/val_rmse"] == 0.4
-    assert trials[0].data.tags["chemprop_hpo.head"] == "branched"
-    assert trials[0].data.tags["chemprop_hpo.stop_reason"] == "max_t"
-
-
-def test_what_is_gathered_is_sent_once_it_is_due(
-    uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mlflow_runs, "GATHER_S", 0.2)
-    told = observer(uri)
-    play(told, started(), trial(0), epoch(0, 1), epoch(0, 2))
-    time.sleep(0.3)
-    told.tick()
-    wait_for(lambda: steps(client, split_runs(client)[1][0], "val_loss") == [1, 2])
-    told.sweep_ended(over())
 
 
 def test_driver_is_not_kept_waiting(uri: str) -> None:

@@ -17,7 +17,7 @@ from chemprop_hpo.hpo.tracking.fill_in import Added, fill_in
 from chemprop_hpo.hpo.tracking.observations import Observations
 from chemprop_hpo.storage.ownership import Driver
 from tests.hpo.tracking.known_study import add_trial, known_study, opened
-from tests.hpo.tracking.test_mlflow_runs import observer, started
+from tests.hpo.tracking.sweeps_told import observer, started
 
 FILES = ["importances.png", "parallel_coordinates.png", "parameters.json", "slices.png"]
 SPACE = {

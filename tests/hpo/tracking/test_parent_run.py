@@ -12,7 +12,7 @@ from chemprop_hpo.configs.schema import MlflowConfig
 from chemprop_hpo.hpo.tracking.mlflow_runs import MlflowObserver
 from chemprop_hpo.hpo.tracking.run_log import RunLog
 from tests.hpo.tracking.real_server import wait_for
-from tests.hpo.tracking.test_mlflow_runs import (
+from tests.hpo.tracking.sweeps_told import (
     CONFIG,
     MANIFEST,
     SPACE,
@@ -89,6 +89,7 @@ def test_what_the_first_driver_said_of_itself_stays(uri: str, client: MlflowClie
 def test_the_last_of_several_drivers_ends_the_parent(uri: str, client: MlflowClient) -> None:
     one, other = observer(uri, others_at_work=lambda: True), observer(uri)
     play(one, started(), trial(0))
+    wait_for(lambda: one.parent_run_id is not None)  # or both make one, until one gives way
     play(other, started(resumed=True), trial(1))
     play(one, over("interrupted"))
     [parent], trials = split_runs(client)

@@ -1,0 +1,90 @@
+"""How much is asked of the server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from chemprop_hpo.hpo.tracking import mlflow_runs
+from tests.hpo.tracking.real_server import wait_for
+from tests.hpo.tracking.sweeps_told import (
+    ended,
+    epoch,
+    observer,
+    over,
+    play,
+    split_runs,
+    started,
+    steps,
+    trial,
+)
+
+
+def test_the_epochs_of_a_trial_go_in_one_request(
+    uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = 0
+    log_batch = MlflowClient.log_batch
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal requests
+        requests += bool(options.get("metrics"))
+        return log_batch(*arguments, **options)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", counted)
+    told = observer(uri)
+    play(told, started(), trial(0), *(epoch(0, e) for e in range(1, 6)), over())
+    assert requests == 1
+    _, trials = split_runs(client)
+    assert steps(client, trials[0], "val_rmse") == [1, 2, 3, 4, 5]
+    history = client.get_metric_history(trials[0].info.run_id, "val_rmse")
+    ends = [entry.timestamp for entry in history]
+    assert ends == sorted(ends)
+
+
+def test_a_trial_costs_four_requests(
+    uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def noted(name: str) -> Callable[..., Any]:
+        real = getattr(MlflowClient, name)
+
+        def call(self: MlflowClient, *arguments: Any, **options: Any) -> Any:
+            made.append(name)
+            return real(self, *arguments, **options)
+
+        return call
+
+    def of_trials() -> list[str]:
+        made.clear()
+        play(observer(uri, f"told {len(told)}"), started(), *told, over())
+        return made.copy()
+
+    for name in ("search_runs", "get_run", "create_run", "log_batch", "set_terminated"):
+        monkeypatch.setattr(MlflowClient, name, noted(name))
+    told: list[object] = []
+    of_none = of_trials()
+    told = [trial(0), *(epoch(0, number) for number in range(1, 6)), ended(0)]
+    assert len(of_trials()) - len(of_none) == 4
+    _, trials = split_runs(client)
+    assert steps(client, trials[0], "val_rmse") == [1, 2, 3, 4, 5]
+    assert trials[0].data.metrics["best/val_rmse"] == 0.4
+    assert trials[0].data.tags["chemprop_hpo.head"] == "branched"
+    assert trials[0].data.tags["chemprop_hpo.stop_reason"] == "max_t"
+
+
+def test_what_is_gathered_is_sent_once_it_is_due(
+    uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_runs, "GATHER_S", 0.2)
+    told = observer(uri)
+    play(told, started(), trial(0), epoch(0, 1), epoch(0, 2))
+    time.sleep(0.3)
+    told.tick()
+    wait_for(lambda: steps(client, split_runs(client)[1][0], "val_loss") == [1, 2])
+    told.sweep_ended(over())
