@@ -232,3 +232,19 @@ def test_three_broken_rows_of_a_million_are_told_and_cost_no_other_row_and_no_me
         told = {i: row[2:] for i, row in enumerate(lines) if row[-1]}
     assert lines.line_num == 1_000_001
     assert told == {i: ["", "", "False", why] for i, (_, why) in BROKEN.items()}
+
+
+def test_an_ensemble_keeps_nothing_of_molecules_that_it_has_predicted(two_targets, tmp_path):
+    source, held, process = tmp_path / "in.csv", [], psutil.Process()
+    chains = ["C" * (i % 40 + 1) + "O" * (i % 2) + "N" * (i // 80 % 3) for i in range(3_000)]
+    source.write_text("smiles\n" + "\n".join(chains) + "\n")
+    predict_file(
+        load_ensemble(two_targets),
+        source,
+        tmp_path / "out.csv",
+        rows_at_once=250,
+        on_progress=lambda _: held.append(process.memory_info().rss),
+    )
+    assert len(held) == 12
+    # Of 1,500 molecules: RDKit's objects would take 27 MB.
+    assert held[-1] - held[5] < 4e6
