@@ -15,8 +15,9 @@ these two. Of ``tuned`` there are one model of the best configuration, the ensem
 and the combination of all configurations; of the other two the model of the same fold.
 
 ESOL: five random splits, each with a sweep of its own and the best three configurations on all
-eight folds. Biogen: one sweep an endpoint, the best five that are apart, and three runs of two
-folds each, which share no fold and no seed. ExpansionRx: one sweep, the best three, two folds.
+eight folds. Biogen: one sweep an endpoint, the best three (of Solubility the best five that are
+apart, too), and three runs of two folds each, which share no fold and no seed. ExpansionRx: one
+sweep, the best three, two folds.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class Case:
     max_epochs: int
     seed: int = 0
     trials: int = TRIALS
-    choice: Choice = field(default_factory=Choice)
+    choices: tuple[Choice, ...] = field(default_factory=lambda: (Choice(3),))
     runs: tuple[tuple[int, ...] | None, ...] = (None,)
 
 
@@ -100,6 +101,7 @@ def biogen(data: Path) -> Iterator[Case]:
     """Yield three endpoints with the published split."""
     folder = data / "biogen_adme"
     runs = ((0, 1), (2, 3), (4, 5))
+    choices = {"Sol": (Choice(3), Choice(5, "diverse"))}
     for name in ("HLM", "RLM", "Sol"):
         table = {
             "file": str(folder / f"{name}_train.csv"),
@@ -107,8 +109,8 @@ def biogen(data: Path) -> Iterator[Case]:
             "target_cols": ["activity"],
         }
         settings = {"data": table, "split": {"n_folds": 8}}
-        choice = Choice(5, "diverse")
-        yield Case("biogen", name, settings, 50, trials=6, choice=choice, runs=runs)
+        taken = choices.get(name, (Choice(3),))
+        yield Case("biogen", name, settings, 50, trials=6, choices=taken, runs=runs)
 
 
 def expansionrx(data: Path) -> Iterator[Case]:
@@ -170,21 +172,23 @@ def _figures(case: Case, arm: str, out: Path) -> pd.DataFrame:
 def _train(case: Case, arm: str, place: Path) -> pd.DataFrame:
     place.mkdir(parents=True, exist_ok=True)
     tuned = arm == "tuned"
-    choice, runs = (case.choice, case.runs) if tuned else (Choice(1), ((0,),))
-    for trials in itertools.count(case.trials if tuned else 1, choice.top_k):
+    choices, runs = (case.choices, case.runs) if tuned else ((Choice(1),), ((0,),))
+    most = max(choice.top_k for choice in choices)
+    for trials in itertools.count(case.trials if tuned else 1, most):
         file = place / "sweep.yaml"
         file.write_text(yaml.safe_dump(_settings(case, arm, place, trials)))
         loaded = load_sweep(file)
         swept = start_sweep(loaded)
         if swept.reason != "finished":
             raise SystemExit("interrupted; the same command goes on")
-        if swept.counts.get("COMPLETE", 0) >= choice.top_k:  # ASHA may have stopped all but two
+        if swept.counts.get("COMPLETE", 0) >= most:  # ASHA may have stopped all but two
             break
     made = []
-    for run, folds in enumerate(runs):
-        output = place / f"ensembles_{run}"
+    for choice, (run, folds) in itertools.product(choices, enumerate(runs)):
+        output = place / f"ensembles_{choice.top_k}_{run}"
         result = make_ensembles(loaded, Request(choice, folds=folds, output=output))
-        made.append(pd.read_csv(result.folder / "figures.csv").assign(run=run))
+        figures = pd.read_csv(result.folder / "figures.csv")
+        made.append(figures.assign(configurations=choice.top_k, run=run))
     minutes = _worker_minutes(loaded.config)
     print(case.name, case.seed, arm, minutes, flush=True)
     return pd.concat(made).assign(**minutes)
@@ -248,12 +252,12 @@ def _report(suite: str, figures: pd.DataFrame) -> Iterator[str]:
     """Yield a table of the suite's figure on test rows: mean and spread over seeds."""
     shown = figures[(figures.part == "test") & (figures.figure == FIGURE[suite])]
     shown = shown[shown.units == ("transformed" if suite == "expansionrx" else "original")]
-    seeds = shown.groupby(["name", "arm", "ensemble"], sort=False).value
-    yield f"\n| data | arm | models | test {FIGURE[suite]} | standard deviation | runs |"
-    yield "|---|---|---|---|---|---|"
-    for (name, arm, ensemble), values in seeds:
+    runs = shown.groupby(["name", "arm", "configurations", "ensemble"], sort=False).value
+    yield f"\n| data | arm | configurations | models | test {FIGURE[suite]} | deviation | runs |"
+    yield "|---|---|---|---|---|---|---|"
+    for named, values in runs:
         spread = f"{values.std():.3f}" if len(values) > 1 else ""
-        cells: Sequence[object] = (name, arm, ensemble, f"{values.mean():.3f}", spread, len(values))
+        cells: Sequence[object] = (*named, f"{values.mean():.3f}", spread, len(values))
         yield "| " + " | ".join(map(str, cells)) + " |"
     cost = figures.drop_duplicates(["name", "seed", "arm"])
     for arm, of_arm in cost.groupby("arm", sort=False):
