@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from ray import tune
@@ -74,25 +72,12 @@ def tune_trials(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         )
-        with memory_kills_as_deaths(), end.around_tune(), _sparing_what_is_there():
+        with memory_kills_as_deaths(), end.around_tune():
             trainable = _trainable(job, fold)
             tuner = tune.Tuner(trainable, tune_config=tune_config, run_config=run_config)
             tuner.fit()
             del tuner
             gc.collect()  # Tune's placement groups are removed while Ray is there to be asked
-
-
-@contextmanager
-def _sparing_what_is_there() -> Iterator[None]:
-    """Let Python's collector pass over the 700,000 objects of what has been imported by now.
-
-    It would look at each of them several times in a sweep, a third of a second each time.
-    """
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 def _trainable(job: TrialJob, fold: Fold) -> Any:
