@@ -93,11 +93,9 @@ def without(loaded: LoadedSweep, section: str, **changes: Any) -> LoadedSweep:
 
 def test_tables_that_are_no_longer_made_do_not_stay(made: Made, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    again(made, output=output)
+    again(made, output=output, drawn=True)
     assert (output / "blind_predictions.csv").exists()
-    (output / "plots").mkdir()
-    drawn = next((made.folder / "plots").glob("*.png"))
-    shutil.copy(drawn, output / "plots" / "parity_09_gone.png")
+    next((output / "plots").glob("*.png")).rename(output / "plots" / "parity_09_gone.png")
     make(without(made.loaded, "data", blind_file=None), output=output)
     assert list((output / "plots").iterdir()) == []
     assert (output / "test_predictions.csv").exists()
