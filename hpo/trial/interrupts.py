@@ -22,6 +22,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # `timeout` and others send a signal to a process and to its group: that is one request.
 SAME_S = 0.5
 RAY_PATIENCE_S = 5.0
+# Ray's own way out waits five seconds for a raylet that is gone.
+LEAVING_PATIENCE_S = 20.0
 TUNE_PATIENCE_S = 9.0
 PATIENCE_S = 30.0
 STOP_WITHIN_S = 10.0
@@ -100,6 +102,7 @@ class Interrupts:
         As in `chemprop_hpo.hpo.trial.ray_processes`.
     ray_patience_s : float
         Seconds from Ray's death until the main thread must have left Tune.
+        It has longer to leave Ray itself then.
     tune_patience_s : float
         Seconds from the first signal until the main thread must have left Tune, if all trials
         are in order.
@@ -127,7 +130,7 @@ class Interrupts:
         self._ray_patience_s = ray_patience_s
         self._tune_patience_s = tune_patience_s
         self._patience_s = patience_s
-        self._received_at = self._ray_gone_at = math.inf
+        self._received_at = self._ray_gone_at = self._leaving_at = math.inf
         self._in_ray = self._in_order = False
         self._last_words = LastWords(f"{what} was killed; {farewell}")
         self._handlers: dict[int, Any] = {}
@@ -172,6 +175,7 @@ class Interrupts:
         try:
             yield
         except RayIsGone:
+            self._leaving_at = time.monotonic()
             import ray  # at the top it would take two seconds of every command
 
             with nothing_collected():
@@ -208,9 +212,12 @@ class Interrupts:
     def _why_late(self) -> str | None:
         now = time.monotonic()
         waited = now - self._received_at
-        if self._in_ray and now - self._ray_gone_at > self._ray_patience_s:
+        if self._in_ray and self._leaving_at < math.inf:
+            if now - self._leaving_at > LEAVING_PATIENCE_S:
+                return "the Ray cluster went away"
+        elif self._in_ray and now - self._ray_gone_at > self._ray_patience_s:
             return "the Ray cluster went away"
-        if self._in_ray and self._in_order and waited > self._tune_patience_s:
+        elif self._in_ray and self._in_order and waited > self._tune_patience_s:
             return "Ray did not stop"
         if waited > self._patience_s:
             return f"{self._what} did not end within {self._patience_s:g} s"

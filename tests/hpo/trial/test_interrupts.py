@@ -156,6 +156,21 @@ def test_a_call_that_hangs_because_ray_is_gone_ends_the_process(
     assert "Ray was ended" in output
 
 
+def test_leaving_a_ray_that_is_gone_has_its_own_time() -> None:
+    ended: list[str] = []
+
+    def slowly() -> None:  # as Ray's own way out is
+        time.sleep(1.5)
+        ended.append("Ray")
+
+    interrupts = Interrupts(
+        "never said", ray_is_gone=lambda: True, end_ray=slowly, ray_patience_s=0.5
+    )
+    with interrupts, interrupts.in_ray():
+        raise RayIsGone
+    assert ended == ["Ray"]  # type: ignore[unreachable]  # what is raised ends there
+
+
 def test_a_process_that_has_left_ray_has_all_its_time() -> None:
     ended: list[str] = []
     interrupts = Interrupts(
