@@ -51,8 +51,8 @@ IN_PAIRS = tests/hpo/ensembles/members/test_training.py tests/stack \
 test: $(STAMP) ## Run the tests; make test ARGS="-k house" runs some
 ifeq ($(ARGS),)
 	@code=0; set -x; \
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(SIDE_BY_SIDE) || code=$$?; \
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(IN_PAIRS) || code=$$?; \
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --max-worker-restart 0 $(SIDE_BY_SIDE) || code=$$?; \
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --max-worker-restart 0 $(IN_PAIRS) || code=$$?; \
 	$(BIN)/pytest $(addprefix --ignore=,$(SIDE_BY_SIDE) $(IN_PAIRS)) || code=$$?; \
 	exit $$code
 else
