@@ -22,7 +22,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from training import Task, cpu_s, loop, options_of, task_of, trial
 
-from chemprop_hpo.hpo.chemistry.fast_sums import quicken
+from chemprop_hpo.hpo.chemistry.models.fast_sums import quicken
 
 # The first whose name is part of an operation's has it.
 KINDS = {

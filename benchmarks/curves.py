@@ -144,8 +144,8 @@ def _fill(name: str, settings: Mapping[str, Any], file: Path, processes: int) ->
 
 
 def _train(settings: str, point: Point) -> Curve:
-    from chemprop_hpo.hpo.chemistry.epochs import EpochReport, TrainingSpec
-    from chemprop_hpo.hpo.chemistry.training import train
+    from chemprop_hpo.hpo.chemistry.training.epochs import EpochReport, TrainingSpec
+    from chemprop_hpo.hpo.chemistry.training.train import train
 
     base, fold = _task(settings)
     config = base.with_params(dict(point))
@@ -166,8 +166,8 @@ def _train(settings: str, point: Point) -> Curve:
 @cache
 def _task(settings: str) -> tuple[SweepConfig, Any]:
     """Return the sweep and its data, once in each process."""
-    from chemprop_hpo.hpo.chemistry.data import read_fold
-    from chemprop_hpo.hpo.chemistry.features import featurise_fold
+    from chemprop_hpo.hpo.chemistry.features.featurising import featurise_fold
+    from chemprop_hpo.hpo.chemistry.tables.data import read_fold
     from chemprop_hpo.hpo.plan import featurizers
 
     config = load_stored(json.loads(settings)).config

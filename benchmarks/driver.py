@@ -34,10 +34,10 @@ from rich.console import Console
 
 from chemprop_hpo.configs.load import load_stored
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.data import read_fold
-from chemprop_hpo.hpo.chemistry.epochs import EpochReport
-from chemprop_hpo.hpo.chemistry.features import featurise_fold
-from chemprop_hpo.hpo.chemistry.fold import Fold
+from chemprop_hpo.hpo.chemistry.features.featurising import featurise_fold
+from chemprop_hpo.hpo.chemistry.features.fold import Fold
+from chemprop_hpo.hpo.chemistry.tables.data import read_fold
+from chemprop_hpo.hpo.chemistry.training.epochs import EpochReport
 from chemprop_hpo.hpo.drive import Drive
 from chemprop_hpo.hpo.events import Audience, EpochEnded, Observer
 from chemprop_hpo.hpo.identity import manifest_of, record_of

@@ -24,14 +24,14 @@ from chemprop.data import TrainingBatch
 
 from chemprop_hpo.configs.load import load_sweep
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.batches import Batches, epoch_rows
-from chemprop_hpo.hpo.chemistry.data import read_fold
-from chemprop_hpo.hpo.chemistry.fast_sums import quicken
-from chemprop_hpo.hpo.chemistry.features import featurise_fold
-from chemprop_hpo.hpo.chemistry.fitting import predict
-from chemprop_hpo.hpo.chemistry.fold import Fold
-from chemprop_hpo.hpo.chemistry.model import build_model
-from chemprop_hpo.hpo.chemistry.optimizers import build_optimizer, build_schedule
+from chemprop_hpo.hpo.chemistry.features.batches import Batches, epoch_rows
+from chemprop_hpo.hpo.chemistry.features.featurising import featurise_fold
+from chemprop_hpo.hpo.chemistry.features.fold import Fold
+from chemprop_hpo.hpo.chemistry.models.fast_sums import quicken
+from chemprop_hpo.hpo.chemistry.models.model import build_model
+from chemprop_hpo.hpo.chemistry.tables.data import read_fold
+from chemprop_hpo.hpo.chemistry.training.fitting import predict
+from chemprop_hpo.hpo.chemistry.training.optimizers import build_optimizer, build_schedule
 from chemprop_hpo.hpo.plan import featurizers
 from chemprop_hpo.storage.database import open_database
 from chemprop_hpo.storage.studies import open_study

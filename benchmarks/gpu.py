@@ -28,10 +28,10 @@ from chemprop.data import TrainingBatch
 from chemprop.models import MPNN
 from training import Task, options_of, processor, task_of
 
-from chemprop_hpo.hpo.chemistry.epochs import EpochReport, TrainingSpec
-from chemprop_hpo.hpo.chemistry.fast_sums import quicken
-from chemprop_hpo.hpo.chemistry.optimizers import build_optimizer, build_schedule
-from chemprop_hpo.hpo.chemistry.training import train
+from chemprop_hpo.hpo.chemistry.models.fast_sums import quicken
+from chemprop_hpo.hpo.chemistry.training.epochs import EpochReport, TrainingSpec
+from chemprop_hpo.hpo.chemistry.training.optimizers import build_optimizer, build_schedule
+from chemprop_hpo.hpo.chemistry.training.train import train
 
 MB = 1e6
 EVERY_S = 0.05

@@ -18,7 +18,7 @@ from race_results import Figures, Setting
 
 from chemprop_hpo.configs.errors import StorageError, UnknownStudyError, UsageError
 from chemprop_hpo.configs.load import load_sweep
-from chemprop_hpo.hpo.chemistry.data import read_fold
+from chemprop_hpo.hpo.chemistry.tables.data import read_fold
 from chemprop_hpo.storage.database import open_database
 from chemprop_hpo.storage.studies import open_study
 from chemprop_hpo.storage.trials import TrialRecord, best_trials, trial_records

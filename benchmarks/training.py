@@ -37,16 +37,16 @@ from chemprop.models import MPNN
 
 from chemprop_hpo.configs.load import load_stored
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.batches import Batches, epoch_rows
-from chemprop_hpo.hpo.chemistry.data import read_fold
-from chemprop_hpo.hpo.chemistry.epochs import EpochReport, TrainingSpec
-from chemprop_hpo.hpo.chemistry.fast_sums import quicken
-from chemprop_hpo.hpo.chemistry.features import featurise_fold
-from chemprop_hpo.hpo.chemistry.fitting import Progress, predict
-from chemprop_hpo.hpo.chemistry.fold import Fold
-from chemprop_hpo.hpo.chemistry.model import build_model
-from chemprop_hpo.hpo.chemistry.optimizers import build_optimizer, build_schedule
-from chemprop_hpo.hpo.chemistry.training import train
+from chemprop_hpo.hpo.chemistry.features.batches import Batches, epoch_rows
+from chemprop_hpo.hpo.chemistry.features.featurising import featurise_fold
+from chemprop_hpo.hpo.chemistry.features.fold import Fold
+from chemprop_hpo.hpo.chemistry.models.fast_sums import quicken
+from chemprop_hpo.hpo.chemistry.models.model import build_model
+from chemprop_hpo.hpo.chemistry.tables.data import read_fold
+from chemprop_hpo.hpo.chemistry.training.epochs import EpochReport, TrainingSpec
+from chemprop_hpo.hpo.chemistry.training.fitting import Progress, predict
+from chemprop_hpo.hpo.chemistry.training.optimizers import build_optimizer, build_schedule
+from chemprop_hpo.hpo.chemistry.training.train import train
 from chemprop_hpo.hpo.plan import featurizers
 
 CHECKPOINT_EVERY_S = 10.0

@@ -87,9 +87,9 @@ def _loaded(options: argparse.Namespace, **sections: Any) -> Any:
 
 def _fold(options: argparse.Namespace, config: Any, size: int) -> Any:
     """Return a fold of so many molecules, few of which are trained on."""
-    from chemprop_hpo.hpo.chemistry.data import read_fold
-    from chemprop_hpo.hpo.chemistry.features import featurise_fold, graph_featurizer
-    from chemprop_hpo.hpo.chemistry.packed_graphs import PackedGraphs
+    from chemprop_hpo.hpo.chemistry.features.featurising import featurise_fold, graph_featurizer
+    from chemprop_hpo.hpo.chemistry.features.packed_graphs import PackedGraphs
+    from chemprop_hpo.hpo.chemistry.tables.data import read_fold
     from chemprop_hpo.hpo.plan import featurizers
 
     tables = read_fold(config)
@@ -149,7 +149,7 @@ def _of_workers(config: Any, fold: Any, workers: int) -> list[tuple[int, int]]:
     """Return, of each worker, private memory before it has the fold and the most afterwards."""
     import ray
 
-    from chemprop_hpo.hpo.chemistry.training import train
+    from chemprop_hpo.hpo.chemistry.training.train import train
     from chemprop_hpo.hpo.trial.trainable import TrialJob
 
     with tempfile.TemporaryDirectory() as folder:
@@ -194,8 +194,8 @@ def _worker(job: Any, trial: dict[str, Any], fold: Any) -> Any:
 
 
 def _driver(options: argparse.Namespace) -> None:
-    from chemprop_hpo.hpo.chemistry.data import read_fold
-    from chemprop_hpo.hpo.chemistry.features import featurise
+    from chemprop_hpo.hpo.chemistry.features.featurising import featurise
+    from chemprop_hpo.hpo.chemistry.tables.data import read_fold
 
     config = _loaded(options).config
     known = read_fold(config).train.molecules
@@ -216,8 +216,8 @@ class _FirstBatchError(Exception):
 
 
 def _start(options: argparse.Namespace) -> None:
-    from chemprop_hpo.hpo.chemistry.fitting import Fitting
-    from chemprop_hpo.hpo.chemistry.training import train
+    from chemprop_hpo.hpo.chemistry.training.fitting import Fitting
+    from chemprop_hpo.hpo.chemistry.training.train import train
     from chemprop_hpo.hpo.trial.trainable import TrialJob
 
     reached: list[float] = []

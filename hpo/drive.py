@@ -13,7 +13,7 @@ from typing import Any
 from chemprop_hpo.configs.errors import ChempropHpoError, DiskFullError, SweepFailedError
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.configs.secrets import same_place
-from chemprop_hpo.hpo.chemistry.fold import Fold
+from chemprop_hpo.hpo.chemistry.features.fold import Fold
 from chemprop_hpo.hpo.events import Audience, SweepEnded, SweepStarted
 from chemprop_hpo.hpo.search.asha import Asha
 from chemprop_hpo.hpo.search.book import Flight, TrialBook

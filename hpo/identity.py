@@ -14,7 +14,7 @@ from chemprop_hpo.configs.changes import refused_changes
 from chemprop_hpo.configs.errors import StudyMismatchError
 from chemprop_hpo.configs.load import LoadedSweep
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.data_files import data_files, file_fingerprints
+from chemprop_hpo.hpo.chemistry.tables.data_files import data_files, file_fingerprints
 from chemprop_hpo.hpo.search.space import Space
 from chemprop_hpo.hpo.tracking.manifest import build_manifest
 from chemprop_hpo.storage.database import Database, open_if_ready
@@ -27,7 +27,7 @@ from chemprop_hpo.storage.studies import (
 )
 
 if TYPE_CHECKING:  # RDKit takes a second to import, and nothing here needs it
-    from chemprop_hpo.hpo.chemistry.data import FoldTables
+    from chemprop_hpo.hpo.chemistry.tables.data import FoldTables
 
 __all__ = ["check_study", "manifest_of", "record_of", "study_folder"]
 

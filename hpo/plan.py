@@ -15,7 +15,7 @@ from chemprop_hpo.configs.schema import (
 )
 from chemprop_hpo.configs.secrets import mask_url
 from chemprop_hpo.configs.space import grid_values
-from chemprop_hpo.hpo.chemistry.data import FoldTables, read_fold
+from chemprop_hpo.hpo.chemistry.tables.data import FoldTables, read_fold
 from chemprop_hpo.hpo.identity import check_study, manifest_of
 from chemprop_hpo.hpo.search.sampler import sample_points
 from chemprop_hpo.hpo.search.space import Space

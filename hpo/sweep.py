@@ -13,9 +13,9 @@ import ray
 from chemprop_hpo.configs.errors import TrackingError
 from chemprop_hpo.configs.load import LoadedSweep
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.data import read_fold
-from chemprop_hpo.hpo.chemistry.features import featurise_fold
-from chemprop_hpo.hpo.chemistry.training import train
+from chemprop_hpo.hpo.chemistry.features.featurising import featurise_fold
+from chemprop_hpo.hpo.chemistry.tables.data import read_fold
+from chemprop_hpo.hpo.chemistry.training.train import train
 from chemprop_hpo.hpo.drive import Drive, SweepResult
 from chemprop_hpo.hpo.events import Audience, Observer
 from chemprop_hpo.hpo.identity import check_study, manifest_of, record_of, study_folder
@@ -54,7 +54,7 @@ def start_sweep(
     observers : sequence of Observer
         Told what happens, beside MLflow where the configuration asks for it.
     train : callable
-        Trains one model, with the signature of `chemprop_hpo.hpo.chemistry.training.train`.
+        Trains one model, with the signature of `chemprop_hpo.hpo.chemistry.training.train.train`.
 
     Returns
     -------

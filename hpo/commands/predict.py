@@ -93,7 +93,7 @@ def predict(
 
 
 def _opening(models: Ensemble) -> str:
-    from chemprop_hpo.hpo.chemistry.problems import counted
+    from chemprop_hpo.hpo.chemistry.tables.problems import counted
 
     targets = ", ".join(target.name for target in models.manifest.targets)
     predict = "predicts" if len(models) == 1 else "predict"
@@ -101,7 +101,7 @@ def _opening(models: Ensemble) -> str:
 
 
 def _summary(counts: Counts, output: Path, models: Ensemble) -> str:
-    from chemprop_hpo.hpo.chemistry.problems import counted
+    from chemprop_hpo.hpo.chemistry.tables.problems import counted
 
     line = f"{counted(counts.rows, 'row')} written to {output}: {counts.unreadable:,} without a "
     line += "prediction" + (" (column error says why)" if counts.unreadable else "")

@@ -11,7 +11,7 @@ from chemprop_hpo.storage.database import open_database
 from chemprop_hpo.storage.studies import open_study, read_record
 
 if TYPE_CHECKING:  # RDKit takes a second to import, and a first look does not need it
-    from chemprop_hpo.hpo.chemistry.data import FoldTables
+    from chemprop_hpo.hpo.chemistry.tables.data import FoldTables
 
 __all__ = ["check_data"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.data import FoldTables, Table
-from chemprop_hpo.hpo.chemistry.data_files import file_fingerprints
-from chemprop_hpo.hpo.chemistry.folds import (
+from chemprop_hpo.hpo.chemistry.tables.data import FoldTables, Table
+from chemprop_hpo.hpo.chemistry.tables.data_files import file_fingerprints
+from chemprop_hpo.hpo.chemistry.tables.folds import (
     FoldPlace,
     fold_list,
     folding_note,

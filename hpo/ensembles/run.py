@@ -13,8 +13,8 @@ from typing import TypeVar
 from chemprop_hpo.configs.errors import SweepFailedError
 from chemprop_hpo.configs.load import LoadedSweep
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.data import read_fold
-from chemprop_hpo.hpo.chemistry.molecule_set import featurise_folds
+from chemprop_hpo.hpo.chemistry.features.molecule_set import featurise_folds
+from chemprop_hpo.hpo.chemistry.tables.data import read_fold
 from chemprop_hpo.hpo.ensembles.checking import check_data
 from chemprop_hpo.hpo.ensembles.combining.candidates import candidates
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold

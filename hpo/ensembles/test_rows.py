@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from chemprop_hpo.configs.errors import DataError
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.data import FoldTables, Table
-from chemprop_hpo.hpo.chemistry.problems import counted, named_rows
-from chemprop_hpo.hpo.chemistry.table import read_table
+from chemprop_hpo.hpo.chemistry.tables.data import FoldTables, Table
+from chemprop_hpo.hpo.chemistry.tables.problems import counted, named_rows
+from chemprop_hpo.hpo.chemistry.tables.table import read_table
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import TrainingRows
 
 __all__ = ["read_test_rows"]

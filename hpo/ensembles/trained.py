@@ -12,14 +12,14 @@ from scipy.special import expit
 
 from chemprop_hpo.configs.errors import SweepFailedError
 from chemprop_hpo.configs.schema import ModelConfig, MoleculeFeature
-from chemprop_hpo.hpo.chemistry.batches import Batches
-from chemprop_hpo.hpo.chemistry.checkpoints import CheckpointError
-from chemprop_hpo.hpo.chemistry.fast_sums import quicken
-from chemprop_hpo.hpo.chemistry.fitting import predict
-from chemprop_hpo.hpo.chemistry.fold import Fold
-from chemprop_hpo.hpo.chemistry.model import load_model
-from chemprop_hpo.hpo.chemistry.molecule_set import MoleculeSet
-from chemprop_hpo.hpo.chemistry.molecule_vectors import Filling
+from chemprop_hpo.hpo.chemistry.features.batches import Batches
+from chemprop_hpo.hpo.chemistry.features.fold import Fold
+from chemprop_hpo.hpo.chemistry.features.molecule_set import MoleculeSet
+from chemprop_hpo.hpo.chemistry.features.molecule_vectors import Filling
+from chemprop_hpo.hpo.chemistry.models.checkpoints import CheckpointError
+from chemprop_hpo.hpo.chemistry.models.fast_sums import quicken
+from chemprop_hpo.hpo.chemistry.models.model import load_model
+from chemprop_hpo.hpo.chemistry.training.fitting import predict
 from chemprop_hpo.hpo.ensembles.combining.combination import MemberKey
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold, out_of_fold
 from chemprop_hpo.hpo.ensembles.plan import EnsemblePlan

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chemprop_hpo.configs.schema import Transform
-from chemprop_hpo.hpo.chemistry.metrics import to_original_units
+from chemprop_hpo.hpo.chemistry.training.metrics import to_original_units
 from chemprop_hpo.hpo.evaluation.spread import mean_and_spread
 
 __all__ = ["Combined", "combine"]

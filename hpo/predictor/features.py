@@ -13,9 +13,9 @@ from rdkit.Chem import Mol
 
 from chemprop_hpo.configs.errors import DataError
 from chemprop_hpo.configs.schema import AtomFeatures, MoleculeFeature
-from chemprop_hpo.hpo.chemistry.features import graph_featurizer
-from chemprop_hpo.hpo.chemistry.molecule_vectors import molecule_vectors
-from chemprop_hpo.hpo.chemistry.packed_graphs import PackedGraphs
+from chemprop_hpo.hpo.chemistry.features.featurising import graph_featurizer
+from chemprop_hpo.hpo.chemistry.features.molecule_vectors import molecule_vectors
+from chemprop_hpo.hpo.chemistry.features.packed_graphs import PackedGraphs
 
 __all__ = ["Features", "featurise_molecules"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chemprop_hpo.hpo.chemistry.metrics import to_original_units
+from chemprop_hpo.hpo.chemistry.training.metrics import to_original_units
 from chemprop_hpo.hpo.evaluation.calibration import LEVELS, Calibration
 from chemprop_hpo.hpo.predictor.combining import Combined
 from chemprop_hpo.hpo.predictor.manifest import Manifest

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from rdkit.DataStructs import ExplicitBitVect
 
 from chemprop_hpo.configs.errors import DataError, ResourceError
-from chemprop_hpo.hpo.chemistry.checkpoints import CheckpointError
-from chemprop_hpo.hpo.chemistry.fast_sums import quicken
-from chemprop_hpo.hpo.chemistry.model import load_model
-from chemprop_hpo.hpo.chemistry.molecule_vectors import Filling
-from chemprop_hpo.hpo.chemistry.molecules import read_molecules
+from chemprop_hpo.hpo.chemistry.features.molecule_vectors import Filling
+from chemprop_hpo.hpo.chemistry.models.checkpoints import CheckpointError
+from chemprop_hpo.hpo.chemistry.models.fast_sums import quicken
+from chemprop_hpo.hpo.chemistry.models.model import load_model
+from chemprop_hpo.hpo.chemistry.tables.molecules import read_molecules
 from chemprop_hpo.hpo.evaluation.calibration import Calibration
 from chemprop_hpo.hpo.predictor.errors import PredictorError
 from chemprop_hpo.hpo.predictor.manifest import FORMAT, MANIFEST, FileMark, Manifest, Member

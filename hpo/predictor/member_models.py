@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chemprop_hpo.configs.schema import AtomFeatures, MoleculeFeature
-from chemprop_hpo.hpo.chemistry.molecule_vectors import Filling
-from chemprop_hpo.hpo.chemistry.packed_graphs import PackedGraphs
+from chemprop_hpo.hpo.chemistry.features.molecule_vectors import Filling
+from chemprop_hpo.hpo.chemistry.features.packed_graphs import PackedGraphs
 from chemprop_hpo.hpo.predictor.features import Features
 
 __all__ = ["MemberModel", "outputs_of"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self, TextIO
 
 from chemprop_hpo.configs.errors import DataError
-from chemprop_hpo.hpo.chemistry.csv_files import CsvFile
+from chemprop_hpo.hpo.chemistry.tables.csv_files import CsvFile
 
 __all__ = ["MoleculeTable", "Row", "open_table", "require_input"]
 

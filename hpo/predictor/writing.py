@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from chemprop_hpo.configs.errors import UsageError
 from chemprop_hpo.configs.schema import ModelConfig, MoleculeFeature
-from chemprop_hpo.hpo.chemistry.molecule_vectors import Filling
+from chemprop_hpo.hpo.chemistry.features.molecule_vectors import Filling
 from chemprop_hpo.hpo.evaluation.calibration import Calibration
 from chemprop_hpo.hpo.predictor.manifest import (
     FAR_BELOW,

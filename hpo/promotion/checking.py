@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from chemprop_hpo.configs.errors import DataError, UsageError
 from chemprop_hpo.configs.schema import DataConfig, SweepConfig
-from chemprop_hpo.hpo.chemistry.csv_files import read_csv
-from chemprop_hpo.hpo.chemistry.metrics import to_original_units
-from chemprop_hpo.hpo.chemistry.table import Table, read_table
+from chemprop_hpo.hpo.chemistry.tables.csv_files import read_csv
+from chemprop_hpo.hpo.chemistry.tables.table import Table, read_table
+from chemprop_hpo.hpo.chemistry.training.metrics import to_original_units
 from chemprop_hpo.hpo.predictor import Ensemble, load_ensemble
 from chemprop_hpo.hpo.predictor.manifest import MANIFEST, Manifest, Target
 from chemprop_hpo.hpo.predictor.writing import TRAINING

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from chemprop_hpo.hpo.chemistry.problems import counted
+from chemprop_hpo.hpo.chemistry.tables.problems import counted
 from chemprop_hpo.hpo.evaluation.redrawn import redrawn_interval
 from chemprop_hpo.hpo.promotion.held_out import held_out_error, label_stds
 from chemprop_hpo.hpo.promotion.monitoring import FreshError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chemprop_hpo.hpo.chemistry.problems import counted
+from chemprop_hpo.hpo.chemistry.tables.problems import counted
 from chemprop_hpo.hpo.evaluation.paired import PairedGain, paired_probability
 from chemprop_hpo.hpo.promotion.records import JudgedTarget, ModelRecord
 from chemprop_hpo.hpo.promotion.registered.registry import Registry, Version

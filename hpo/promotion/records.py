@@ -71,9 +71,9 @@ class ModelRecord:
     task : {"regression", "classification"}
     targets : tuple of JudgedTarget
     metrics : mapping of str to float
-        Under the names of `chemprop_hpo.hpo.chemistry.metrics.score`, and ``best_val_rmse``.
-        The ``val_`` figures of an ensemble are those of its out-of-fold predictions, its gap
-        the mean of its members' gaps.
+        Under the names of `chemprop_hpo.hpo.chemistry.training.metrics.score`, and
+        ``best_val_rmse``. The ``val_`` figures of an ensemble are those of its out-of-fold
+        predictions, its gap the mean of its members' gaps.
     completed : bool
         Whether the training came to its own end.
     provenance : Provenance

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from chemprop_hpo.hpo.chemistry.checkpoints import write_atomically
+from chemprop_hpo.hpo.chemistry.models.checkpoints import write_atomically
 from chemprop_hpo.hpo.report.alarms import alarms
 from chemprop_hpo.hpo.report.calibration_tables import calibration_table
 from chemprop_hpo.hpo.report.content import ReportContent

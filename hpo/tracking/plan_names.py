@@ -23,7 +23,7 @@ def plan_figures(metrics: Mapping[str, float]) -> dict[str, float]:
     Parameters
     ----------
     metrics : mapping of str to float
-        As `chemprop_hpo.hpo.chemistry.metrics.score` names them.
+        As `chemprop_hpo.hpo.chemistry.training.metrics.score` names them.
     """
     best = {f"best_{name}": value for name, value in validation_figures(metrics).items()}
     given = {n: value for n, value in metrics.items() if n.startswith("best_")}

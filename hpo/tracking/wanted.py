@@ -75,7 +75,7 @@ def best_figures(metrics: Mapping[str, float], value: float | None) -> dict[str,
     Parameters
     ----------
     metrics : mapping of str to float
-        Of that epoch, under the names of `chemprop_hpo.hpo.chemistry.metrics.score`.
+        Of that epoch, under the names of `chemprop_hpo.hpo.chemistry.training.metrics.score`.
     value : float or None
         The study's metric.
     """

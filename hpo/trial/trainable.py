@@ -17,8 +17,8 @@ from chemprop_hpo.configs.schema import (
     StudyConfig,
     SweepConfig,
 )
-from chemprop_hpo.hpo.chemistry.fold import Fold
-from chemprop_hpo.hpo.chemistry.training import TrainingSpec, train
+from chemprop_hpo.hpo.chemistry.features.fold import Fold
+from chemprop_hpo.hpo.chemistry.training.train import TrainingSpec, train
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
 from chemprop_hpo.hpo.trial.memory import spare_from_collection
 from chemprop_hpo.hpo.trial.training_thread import Train, TrainingThread

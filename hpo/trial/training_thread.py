@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from chemprop_hpo.hpo.chemistry.fold import Fold
-from chemprop_hpo.hpo.chemistry.training import (
+from chemprop_hpo.hpo.chemistry.features.fold import Fold
+from chemprop_hpo.hpo.chemistry.training.train import (
     CheckpointError,
     EpochReport,
     NonFiniteLossError,
@@ -26,7 +26,7 @@ from chemprop_hpo.hpo.trial.memory import release_memory
 __all__ = ["Train", "TrainingThread"]
 
 Train = Callable[..., EpochReport | None]
-"""A function with the signature of `chemprop_hpo.hpo.chemistry.training.train`."""
+"""A function with the signature of `chemprop_hpo.hpo.chemistry.training.train.train`."""
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 
-from chemprop_hpo.hpo.chemistry.fold import Fold
+from chemprop_hpo.hpo.chemistry.features.fold import Fold
 from chemprop_hpo.hpo.search.asha import Asha
 from chemprop_hpo.hpo.search.searcher import StudySearcher
 from chemprop_hpo.hpo.trial.callback import SweepCallback

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chemprop_hpo.configs.errors import UsageError
-from chemprop_hpo.hpo.chemistry.checkpoints import write_atomically
+from chemprop_hpo.hpo.chemistry.models.checkpoints import write_atomically
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
 from chemprop_hpo.storage.trials import FoldersInUse
 

@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from chemprop_hpo.hpo.chemistry import checkpoints
-from chemprop_hpo.hpo.chemistry.fitting import Fitting
-from chemprop_hpo.hpo.chemistry.training import train
+from chemprop_hpo.hpo.chemistry.models import checkpoints
+from chemprop_hpo.hpo.chemistry.training.fitting import Fitting
+from chemprop_hpo.hpo.chemistry.training.train import train
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
 from chemprop_hpo.hpo.trial.training_thread import TrainingThread
 from tests.hpo.trainings import hard_fold, hard_spec

@@ -18,9 +18,9 @@ from typing import Any
 from chemprop_hpo.configs.errors import ChempropHpoError
 from chemprop_hpo.configs.load import load_stored
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.folds import fold_list, read_folds
-from chemprop_hpo.hpo.chemistry.molecule_set import MoleculeSet, featurise_folds
-from chemprop_hpo.hpo.chemistry.training import EpochReport, TrainingSpec, train
+from chemprop_hpo.hpo.chemistry.features.molecule_set import MoleculeSet, featurise_folds
+from chemprop_hpo.hpo.chemistry.tables.folds import fold_list, read_folds
+from chemprop_hpo.hpo.chemistry.training.train import EpochReport, TrainingSpec, train
 from chemprop_hpo.hpo.ensembles.members.jobs import MemberJob, features_of, member_jobs
 from chemprop_hpo.hpo.ensembles.members.training import train_members
 from chemprop_hpo.hpo.trial.interrupts import stopped_by_signals

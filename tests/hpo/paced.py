@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chemprop_hpo.hpo import sweep
-from chemprop_hpo.hpo.chemistry.training import EpochReport, TrainingSpec
+from chemprop_hpo.hpo.chemistry.training.train import EpochReport, TrainingSpec
 from chemprop_hpo.hpo.cli import main
 from tests.hpo.scripted import scripted_train
 

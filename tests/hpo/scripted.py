@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
-from chemprop_hpo.hpo.chemistry.checkpoints import read_checkpoint, write_checkpoint
-from chemprop_hpo.hpo.chemistry.training import (
+from chemprop_hpo.hpo.chemistry.models.checkpoints import read_checkpoint, write_checkpoint
+from chemprop_hpo.hpo.chemistry.training.train import (
     EpochReport,
     NonFiniteLossError,
     TrainingSpec,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
-from chemprop_hpo.hpo.chemistry.data import read_fold
+from chemprop_hpo.hpo.chemistry.tables.data import read_fold
 from chemprop_hpo.hpo.identity import manifest_of, record_of, study_folder
 from chemprop_hpo.hpo.resuming import sweep_of_study
 from chemprop_hpo.storage.database import Database, open_database

@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import Trial, TrialState
 
 from chemprop_hpo.configs.schema import SamplerConfig, SweepConfig
-from chemprop_hpo.hpo.chemistry.training import EpochReport, TrainingSpec
+from chemprop_hpo.hpo.chemistry.training.train import EpochReport, TrainingSpec
 from chemprop_hpo.hpo.search.sampler import build_sampler
 from chemprop_hpo.hpo.search.space import Space
 from chemprop_hpo.hpo.sweep import start_sweep

@@ -9,9 +9,9 @@ import torch
 from rdkit import Chem
 
 from chemprop_hpo.configs.schema import ModelConfig, OptimizationConfig
-from chemprop_hpo.hpo.chemistry.features import Fold, featurise
-from chemprop_hpo.hpo.chemistry.molecule_vectors import molecule_vectors
-from chemprop_hpo.hpo.chemistry.training import TrainingSpec
+from chemprop_hpo.hpo.chemistry.features.featurising import Fold, featurise
+from chemprop_hpo.hpo.chemistry.features.molecule_vectors import molecule_vectors
+from chemprop_hpo.hpo.chemistry.training.train import TrainingSpec
 
 SMILES = [
     group + "C" * n + end

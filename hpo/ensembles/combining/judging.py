@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chemprop_hpo.configs.schema import Transform
-from chemprop_hpo.hpo.chemistry.metrics import to_original_units
+from chemprop_hpo.hpo.chemistry.training.metrics import to_original_units
 from chemprop_hpo.hpo.evaluation.bootstrap import Interval, bootstrapped, macro_interval
 from chemprop_hpo.hpo.evaluation.calibration import Calibration, coverage
 from chemprop_hpo.hpo.evaluation.figures import (

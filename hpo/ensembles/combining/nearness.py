@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from chemprop_hpo.hpo.chemistry.molecules import read_molecules
+from chemprop_hpo.hpo.chemistry.tables.molecules import read_molecules
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold
 from chemprop_hpo.hpo.predictor.similarity import fingerprint, nearest_similarities
 

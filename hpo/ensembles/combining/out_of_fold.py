@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chemprop_hpo.hpo.chemistry.data import FoldTables
+from chemprop_hpo.hpo.chemistry.tables.data import FoldTables
 
 __all__ = ["OutOfFold", "TrainingRows", "Unit", "out_of_fold", "training_rows"]
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from chemprop_hpo.hpo.chemistry.data import Table
-from chemprop_hpo.hpo.chemistry.fast_sums import quicken
-from chemprop_hpo.hpo.chemistry.model import load_model
-from chemprop_hpo.hpo.chemistry.molecules import read_molecules
+from chemprop_hpo.hpo.chemistry.models.fast_sums import quicken
+from chemprop_hpo.hpo.chemistry.models.model import load_model
+from chemprop_hpo.hpo.chemistry.tables.data import Table
+from chemprop_hpo.hpo.chemistry.tables.molecules import read_molecules
 from chemprop_hpo.hpo.ensembles.combining.combination import MemberKey
 from chemprop_hpo.hpo.ensembles.trained import Trained
 from chemprop_hpo.hpo.predictor.member_models import MemberModel

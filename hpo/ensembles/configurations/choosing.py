@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.data import FoldTables
-from chemprop_hpo.hpo.chemistry.metrics import to_original_units
+from chemprop_hpo.hpo.chemistry.tables.data import FoldTables
+from chemprop_hpo.hpo.chemistry.training.metrics import to_original_units
 from chemprop_hpo.hpo.ensembles.configurations.complete import require_complete
 from chemprop_hpo.hpo.ensembles.configurations.selection import (
     Decision,

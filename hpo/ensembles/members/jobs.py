@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from chemprop_hpo.configs.schema import AtomFeatures, MoleculeFeature, SweepConfig
-from chemprop_hpo.hpo.chemistry.data import FoldTables
-from chemprop_hpo.hpo.chemistry.training import TrainingSpec
+from chemprop_hpo.hpo.chemistry.tables.data import FoldTables
+from chemprop_hpo.hpo.chemistry.training.train import TrainingSpec
 from chemprop_hpo.hpo.ensembles.members.origin import present_origin
 from chemprop_hpo.storage.members import MemberKey, NewMember
 from chemprop_hpo.storage.trials import TrialRecord

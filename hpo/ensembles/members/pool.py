@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.molecule_set import MoleculeSet
+from chemprop_hpo.hpo.chemistry.features.molecule_set import MoleculeSet
 from chemprop_hpo.hpo.ensembles.members.jobs import MemberJob
 from chemprop_hpo.hpo.search.reports import TrialReport
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from chemprop_hpo.configs.errors import SweepFailedError, UsageError
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.molecule_set import MoleculeSet
-from chemprop_hpo.hpo.chemistry.training import train
+from chemprop_hpo.hpo.chemistry.features.molecule_set import MoleculeSet
+from chemprop_hpo.hpo.chemistry.training.train import train
 from chemprop_hpo.hpo.ensembles.members.assignment import (
     Assignment,
     TrainingInterruptedError,
@@ -89,7 +89,7 @@ def train_members(
     retry_failed : bool
         Train members that failed before once more, and all of them where no file is left.
     train : callable
-        Trains one model, with the signature of `chemprop_hpo.hpo.chemistry.training.train`.
+        Trains one model, with the signature of `chemprop_hpo.hpo.chemistry.training.train.train`.
 
     Returns
     -------

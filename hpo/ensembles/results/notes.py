@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.problems import counted
+from chemprop_hpo.hpo.chemistry.tables.problems import counted
 from chemprop_hpo.hpo.ensembles.combining.candidates import Candidate
 from chemprop_hpo.hpo.ensembles.combining.test_predictions import PredictedTestRows
 from chemprop_hpo.storage.ensembles import EnsembleRecord

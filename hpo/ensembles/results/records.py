@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy.special import logit
 
 from chemprop_hpo.configs.schema import SweepConfig, Transform
-from chemprop_hpo.hpo.chemistry.checkpoints import write_atomically
-from chemprop_hpo.hpo.chemistry.data import Table
-from chemprop_hpo.hpo.chemistry.metrics import Yardstick, score, to_original_units
-from chemprop_hpo.hpo.chemistry.scaling import Scaling
+from chemprop_hpo.hpo.chemistry.features.scaling import Scaling
+from chemprop_hpo.hpo.chemistry.models.checkpoints import write_atomically
+from chemprop_hpo.hpo.chemistry.tables.data import Table
+from chemprop_hpo.hpo.chemistry.training.metrics import Yardstick, score, to_original_units
 from chemprop_hpo.hpo.ensembles.combining.candidates import Candidate
 from chemprop_hpo.hpo.ensembles.combining.judging import Predictions
 from chemprop_hpo.hpo.ensembles.members.origin import common_origin
@@ -49,10 +49,10 @@ def predictor_record(
 ) -> dict[str, Any]:
     """Return what must be known of a predictor when it is decided upon, ready for strict JSON.
 
-    ``metrics`` has the names of `chemprop_hpo.hpo.chemistry.metrics.score`. The ``val_`` figures
-    of a single model are those of its training; those of an ensemble come from its out-of-fold
-    predictions, and its training figures and gap are the means of its members'. ``test_``
-    figures are there where test rows were scored.
+    ``metrics`` has the names of `chemprop_hpo.hpo.chemistry.training.metrics.score`. The ``val_``
+    figures of a single model are those of its training; those of an ensemble come from its
+    out-of-fold predictions, and its training figures and gap are the means of its members'.
+    ``test_`` figures are there where test rows were scored.
 
     Parameters
     ----------

@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.checkpoints import write_atomically
-from chemprop_hpo.hpo.chemistry.metrics import to_original_units
+from chemprop_hpo.hpo.chemistry.models.checkpoints import write_atomically
+from chemprop_hpo.hpo.chemistry.training.metrics import to_original_units
 from chemprop_hpo.hpo.ensembles.combining.candidates import COMBINED, SINGLE_BEST, Candidate
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold
 from chemprop_hpo.hpo.ensembles.combining.test_predictions import PredictedTestRows

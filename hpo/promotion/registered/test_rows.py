@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from chemprop_hpo.configs.errors import DataError
 from chemprop_hpo.configs.schema import Transform
-from chemprop_hpo.hpo.chemistry.labels import transformed
-from chemprop_hpo.hpo.chemistry.molecules import canonical_smiles, read_molecules
+from chemprop_hpo.hpo.chemistry.tables.labels import transformed
+from chemprop_hpo.hpo.chemistry.tables.molecules import canonical_smiles, read_molecules
 from chemprop_hpo.hpo.predictor.loading import COMBINED
 from chemprop_hpo.hpo.promotion.records import JudgedTarget
 

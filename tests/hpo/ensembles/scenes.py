@@ -13,8 +13,8 @@ from rdkit import Chem
 
 from chemprop_hpo.configs.load import load_stored
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.data import FoldTables, Table
-from chemprop_hpo.hpo.chemistry.data_report import DataReport
+from chemprop_hpo.hpo.chemistry.tables.data import FoldTables, Table
+from chemprop_hpo.hpo.chemistry.tables.data_report import DataReport
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold, TrainingRows
 from chemprop_hpo.storage.trials import TrialRecord
 from tests.hpo import made_members

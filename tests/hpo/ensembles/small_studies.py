@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from rdkit import Chem
 
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
-from chemprop_hpo.hpo.chemistry.data import read_fold
-from chemprop_hpo.hpo.chemistry.training import train
+from chemprop_hpo.hpo.chemistry.tables.data import read_fold
+from chemprop_hpo.hpo.chemistry.training.train import train
 from chemprop_hpo.hpo.ensembles.members.jobs import MemberJob
 from chemprop_hpo.hpo.ensembles.members.origin import note_origin, present_origin
 from chemprop_hpo.hpo.identity import manifest_of, record_of

@@ -10,7 +10,7 @@ import pytest
 
 from chemprop_hpo.configs.errors import DataError, UsageError
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
-from chemprop_hpo.hpo.chemistry.data import read_fold
+from chemprop_hpo.hpo.chemistry.tables.data import read_fold
 from chemprop_hpo.hpo.ensembles.configurations.choosing import Choice
 from chemprop_hpo.hpo.ensembles.plan import EnsemblePlan, Request, plan_ensembles
 from tests.hpo.ensembles.small_studies import molecules, small_sweep, study_of, write_table

@@ -14,8 +14,8 @@ from sqlalchemy.exc import OperationalError
 
 from chemprop_hpo.configs.errors import StudyMismatchError, SweepFailedError, UsageError
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
-from chemprop_hpo.hpo.chemistry import splits
-from chemprop_hpo.hpo.chemistry.folds import fold_list, read_folds
+from chemprop_hpo.hpo.chemistry.tables import splits
+from chemprop_hpo.hpo.chemistry.tables.folds import fold_list, read_folds
 from chemprop_hpo.hpo.ensembles import run
 from chemprop_hpo.hpo.predictor import load_ensemble
 from chemprop_hpo.storage import outages

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chemprop_hpo.configs.errors import DataError
-from chemprop_hpo.hpo.chemistry.data import read_fold
+from chemprop_hpo.hpo.chemistry.tables.data import read_fold
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import training_rows
 from chemprop_hpo.hpo.ensembles.test_rows import read_test_rows
 from tests.hpo.ensembles.scenes import config_of, fold, table

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chemprop_hpo.hpo.chemistry.folds import fold_list, read_folds
+from chemprop_hpo.hpo.chemistry.tables.folds import fold_list, read_folds
 from chemprop_hpo.hpo.predictor import load_ensemble
 from tests.hpo.ensembles.makers import Made
 

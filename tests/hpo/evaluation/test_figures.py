@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
-from chemprop_hpo.hpo.chemistry.metrics import Yardstick, score
-from chemprop_hpo.hpo.chemistry.scaling import Scaling
+from chemprop_hpo.hpo.chemistry.features.scaling import Scaling
+from chemprop_hpo.hpo.chemistry.training.metrics import Yardstick, score
 from chemprop_hpo.hpo.evaluation.figures import (
     classification_figures,
     mean_of_defined,

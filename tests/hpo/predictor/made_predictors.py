@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from rdkit import Chem
 
-from chemprop_hpo.hpo.chemistry.features import featurise
-from chemprop_hpo.hpo.chemistry.molecule_vectors import Filling, molecule_vectors
-from chemprop_hpo.hpo.chemistry.training import train
+from chemprop_hpo.hpo.chemistry.features.featurising import featurise
+from chemprop_hpo.hpo.chemistry.features.molecule_vectors import Filling, molecule_vectors
+from chemprop_hpo.hpo.chemistry.training.train import train
 from chemprop_hpo.hpo.evaluation.calibration import Calibration
 from chemprop_hpo.hpo.predictor.manifest import Configuration, DataFile
 from chemprop_hpo.hpo.predictor.writing import MemberContent, PredictorContent

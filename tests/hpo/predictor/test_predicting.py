@@ -12,8 +12,8 @@ from chemprop.models import load_model as load_stock_model
 from rdkit import Chem
 
 from chemprop_hpo.configs.errors import UsageError
-from chemprop_hpo.hpo.chemistry.features import graph_featurizer
-from chemprop_hpo.hpo.chemistry.molecule_vectors import molecule_vectors
+from chemprop_hpo.hpo.chemistry.features.featurising import graph_featurizer
+from chemprop_hpo.hpo.chemistry.features.molecule_vectors import molecule_vectors
 from chemprop_hpo.hpo.predictor import load_ensemble, write_predictor
 from chemprop_hpo.hpo.predictor.manifest import Target
 from tests.hpo.predictor.conftest import TARGETS
@@ -137,7 +137,7 @@ def _failing(_):
 
 
 def test_a_molecule_whose_descriptor_fails_gets_its_reason(ensemble, monkeypatch):
-    from chemprop_hpo.hpo.chemistry import molecule_vectors as module
+    from chemprop_hpo.hpo.chemistry.features import molecule_vectors as module
 
     real = module._vector
 

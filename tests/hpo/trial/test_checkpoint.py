@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from chemprop_hpo.hpo.chemistry.checkpoints import (
+from chemprop_hpo.hpo.chemistry.models.checkpoints import (
     CheckpointError,
     read_checkpoint,
     write_checkpoint,

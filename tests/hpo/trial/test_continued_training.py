@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from chemprop_hpo.hpo.chemistry.fold import Fold
-from chemprop_hpo.hpo.chemistry.model import load_model
-from chemprop_hpo.hpo.chemistry.training import CheckpointError, train
+from chemprop_hpo.hpo.chemistry.features.fold import Fold
+from chemprop_hpo.hpo.chemistry.models.model import load_model
+from chemprop_hpo.hpo.chemistry.training.train import CheckpointError, train
 from chemprop_hpo.hpo.search.reports import TrialReport
 from chemprop_hpo.hpo.trial import memory
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from chemprop_hpo.hpo.chemistry.training import CheckpointError
+from chemprop_hpo.hpo.chemistry.training.train import CheckpointError
 from chemprop_hpo.hpo.trial.failures import is_host_memory_kill, is_out_of_memory, is_unwritable
 
 FAR_TOO_MUCH = 2**52

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chemprop_hpo.hpo.chemistry.checkpoints import read_checkpoint
+from chemprop_hpo.hpo.chemistry.models.checkpoints import read_checkpoint
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
 from tests.hpo.killable import LAST, LIVES, TWO_AT_ONCE
 from tests.hpo.trainings import is_same

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chemprop_hpo.configs.schema import ModelConfig, OptimizationConfig
-from chemprop_hpo.hpo.chemistry.training import TrainingSpec
+from chemprop_hpo.hpo.chemistry.training.train import TrainingSpec
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
 from chemprop_hpo.hpo.trial.training_thread import TrainingThread
 from tests.hpo import scripted

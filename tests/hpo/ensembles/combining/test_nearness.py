@@ -9,7 +9,7 @@ import pytest
 from rdkit import Chem
 from rdkit.DataStructs import TanimotoSimilarity
 
-from chemprop_hpo.hpo.chemistry.data import FoldTables
+from chemprop_hpo.hpo.chemistry.tables.data import FoldTables
 from chemprop_hpo.hpo.ensembles.combining import nearness
 from chemprop_hpo.hpo.ensembles.combining.nearness import out_of_fold_similarity
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold, out_of_fold, training_rows

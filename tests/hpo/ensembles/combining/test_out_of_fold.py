@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from chemprop_hpo.hpo.chemistry.data import FoldTables
-from chemprop_hpo.hpo.chemistry.folds import fold_list, read_folds
+from chemprop_hpo.hpo.chemistry.tables.data import FoldTables
+from chemprop_hpo.hpo.chemistry.tables.folds import fold_list, read_folds
 from chemprop_hpo.hpo.ensembles.combining.out_of_fold import OutOfFold, out_of_fold, training_rows
 from tests.hpo.ensembles.scenes import Place, config_of, cut, fold, table
 from tests.hpo.scripted import table as written_table

@@ -10,7 +10,7 @@ import pytest
 
 from chemprop_hpo.configs.errors import UsageError
 from chemprop_hpo.configs.load import LoadedSweep
-from chemprop_hpo.hpo.chemistry.data import read_fold
+from chemprop_hpo.hpo.chemistry.tables.data import read_fold
 from chemprop_hpo.hpo.ensembles.configurations.choosing import Choice, choose
 from chemprop_hpo.hpo.ensembles.configurations.selection import Decision
 from tests.hpo.ensembles.small_studies import small_sweep, study_of

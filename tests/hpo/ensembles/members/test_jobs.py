@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from chemprop_hpo.configs.schema import SweepConfig
-from chemprop_hpo.hpo.chemistry.data import FoldTables
-from chemprop_hpo.hpo.chemistry.folds import fold_list, read_folds
+from chemprop_hpo.hpo.chemistry.tables.data import FoldTables
+from chemprop_hpo.hpo.chemistry.tables.folds import fold_list, read_folds
 from chemprop_hpo.hpo.ensembles.members.jobs import MemberJob, features_of, member_jobs, member_seed
 from tests.hpo.made_members import config_of, trial
 

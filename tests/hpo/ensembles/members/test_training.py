@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from chemprop_hpo.configs.errors import SweepFailedError, UsageError
-from chemprop_hpo.hpo.chemistry.features import featurise_fold
-from chemprop_hpo.hpo.chemistry.folds import fold_list, read_folds
-from chemprop_hpo.hpo.chemistry.training import train
+from chemprop_hpo.hpo.chemistry.features.featurising import featurise_fold
+from chemprop_hpo.hpo.chemistry.tables.folds import fold_list, read_folds
+from chemprop_hpo.hpo.chemistry.training.train import train
 from chemprop_hpo.hpo.ensembles.members import training
 from chemprop_hpo.hpo.trial.cluster import connected
 from chemprop_hpo.storage.database import open_database

@@ -1,0 +1,1 @@
+"""What trainings read: graphs, vectors and labels as arrays that processes share."""

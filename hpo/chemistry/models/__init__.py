@@ -1,0 +1,1 @@
+"""Chemprop models: built, computed quickly, saved and loaded."""

@@ -1,0 +1,1 @@
+"""One training on one fold: epochs, metrics, continuation."""
