@@ -46,7 +46,7 @@ SIDE_BY_SIDE = tests/benchmarks tests/configs tests/conformance tests/storage te
 IN_PAIRS = tests/hpo/ensembles/members/test_training.py tests/stack \
 	$(foreach name,contract outages sweep two_drivers,tests/hpo/test_$(name).py) \
 	$(foreach name,cluster continued_training ending failures interrupts joined_ray private_ray \
-	temporary trainable,tests/hpo/trial/test_$(name).py)
+	temporary trainable workers_ahead,tests/hpo/trial/test_$(name).py)
 
 test: $(STAMP) ## Run the tests; make test ARGS="-k house" runs some
 ifeq ($(ARGS),)

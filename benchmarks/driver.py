@@ -43,7 +43,7 @@ from chemprop_hpo.hpo.events import Audience, EpochEnded, Observer
 from chemprop_hpo.hpo.identity import manifest_of, record_of
 from chemprop_hpo.hpo.plan import featurizers
 from chemprop_hpo.hpo.progress.display import LiveDisplay
-from chemprop_hpo.hpo.sweep import _trackers
+from chemprop_hpo.hpo.beginning import _trackers
 from chemprop_hpo.hpo.trial.cluster import connected
 from chemprop_hpo.storage.database import open_database
 from chemprop_hpo.storage.studies import open_or_create_study

@@ -18,7 +18,7 @@ from chemprop_hpo.hpo.events import Audience, SweepEnded, SweepStarted
 from chemprop_hpo.hpo.search.asha import Asha
 from chemprop_hpo.hpo.search.book import Flight, TrialBook
 from chemprop_hpo.hpo.search.past import OtherDrivers, PastTrials
-from chemprop_hpo.hpo.search.sampler import build_sampler, preset_points
+from chemprop_hpo.hpo.search.sampler import budget, build_sampler, preset_points
 from chemprop_hpo.hpo.search.searcher import StudySearcher
 from chemprop_hpo.hpo.search.source import TrialSource
 from chemprop_hpo.hpo.search.space import Space
@@ -36,6 +36,7 @@ from chemprop_hpo.storage.drivers import Roster
 from chemprop_hpo.storage.outages import is_full, is_outage, unless_away
 from chemprop_hpo.storage.ownership import BEAT_EVERY_S, Driver, StopReason, continue_trial
 from chemprop_hpo.storage.pulse import Pulse
+from chemprop_hpo.storage.slots import has_all_trials
 from chemprop_hpo.storage.studies import Study, read_record
 from chemprop_hpo.storage.trials import TrialRecord, best_trials, counts, folders_in_use
 
@@ -100,17 +101,11 @@ class Drive:
     @property
     def total(self) -> int:
         """The study's budget, in trials."""
-        is_grid = self.config.sampler.type == "grid"
-        wanted = self.config.num_samples
-        return min(wanted, len(self.presets)) if is_grid else wanted
+        return budget(self.config, self.presets)
 
     def result_if_done(self) -> SweepResult | None:
         """Return the result of a study that has all its trials, or None if any is to be run."""
-        trials = self.study.get_trials(deepcopy=False)
-        budget = set(range(self.total))
-        used = {trial.user_attrs.get("slot") for trial in trials}
-        unfinished = {t.user_attrs.get("slot", 0) for t in trials if not t.state.is_finished()}
-        if budget - used or budget & unfinished:
+        if not has_all_trials(self.study, self.total):
             return None
         log.info("study %s has all its %d trials", self.study.study_name, self.total)
         self.tidy()  # whoever ran the last of them may have been killed before it could

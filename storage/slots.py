@@ -12,7 +12,16 @@ from chemprop_hpo.storage.database import Database
 from chemprop_hpo.storage.drivers import Roster
 from chemprop_hpo.storage.tables import slots
 
-__all__ = ["claim_slot", "claimed_slots", "release_stale_slots"]
+__all__ = ["claim_slot", "claimed_slots", "has_all_trials", "release_stale_slots"]
+
+
+def has_all_trials(study: optuna.Study, total: int) -> bool:
+    """Whether each slot of a study's budget has a trial, and each trial has ended."""
+    trials = study.get_trials(deepcopy=False)
+    budget = set(range(total))
+    used = {trial.user_attrs.get("slot") for trial in trials}
+    unfinished = {t.user_attrs.get("slot", 0) for t in trials if not t.state.is_finished()}
+    return not (budget - used or budget & unfinished)
 
 
 def claim_slot(

@@ -30,9 +30,9 @@ from chemprop_hpo.hpo.commands.overrides import checked_overrides
 
 if TYPE_CHECKING:
     from chemprop_hpo.configs.load import LoadedSweep
+    from chemprop_hpo.hpo.drive import SweepResult
     from chemprop_hpo.hpo.ensembles.run import EnsembleResult
     from chemprop_hpo.hpo.progress.members import MemberDisplay
-    from chemprop_hpo.hpo.sweep import SweepResult
 
 __all__ = ["HELP", "ensembles", "go_on_to_ensembles"]
 

@@ -14,7 +14,7 @@ from chemprop_hpo.hpo.commands.trial_tables import best_table, best_title, count
 
 if TYPE_CHECKING:
     from chemprop_hpo.hpo.commands.opening import OpenStudy
-    from chemprop_hpo.hpo.sweep import SweepResult
+    from chemprop_hpo.hpo.drive import SweepResult
 
 __all__ = ["report_outcome"]
 

@@ -23,7 +23,7 @@ from chemprop_hpo.hpo.commands.watching import watched
 
 if TYPE_CHECKING:
     from chemprop_hpo.configs.load import LoadedSweep
-    from chemprop_hpo.hpo.sweep import SweepPlan
+    from chemprop_hpo.hpo.plan import SweepPlan
 
 HELP = """\
 Run the sweep that a YAML file describes.
@@ -98,7 +98,7 @@ def _run(loaded: LoadedSweep, log_level: LogLevel, accept_changed_data: bool) ->
 
 def _show_plan(loaded: LoadedSweep, log_level: LogLevel, accept_changed_data: bool) -> None:
     with watched(log_level):
-        from chemprop_hpo.hpo.sweep import plan_sweep
+        from chemprop_hpo.hpo.plan import plan_sweep
 
         hush_optuna()
         plan = plan_sweep(loaded, accept_changed_data=accept_changed_data)

@@ -14,7 +14,7 @@ from chemprop_hpo.configs.space import base_point
 from chemprop_hpo.hpo.search.space import Space
 from chemprop_hpo.hpo.search.tpe import NumberedTPE, seed_of
 
-__all__ = ["build_sampler", "grid_points", "preset_points", "sample_points"]
+__all__ = ["budget", "build_sampler", "grid_points", "preset_points", "sample_points"]
 
 MAX_GRID_POINTS = 100_000
 
@@ -56,6 +56,12 @@ def preset_points(config: SweepConfig, space: Space) -> Sequence[Mapping[str, Va
         return first
     points = grid_points(space)
     return sorted(points, key=lambda point: _rank(point, first))  # stable: the grid's own order
+
+
+def budget(config: SweepConfig, presets: Sequence[Mapping[str, Value]]) -> int:
+    """Return how many trials the study is to have; ``presets`` are its `preset_points`."""
+    is_grid = config.sampler.type == "grid"
+    return min(config.num_samples, len(presets)) if is_grid else config.num_samples
 
 
 def _rank(point: Mapping[str, Value], first: Sequence[Mapping[str, Value]]) -> int:

@@ -8,6 +8,7 @@ import os
 import socket
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import ray
@@ -16,11 +17,11 @@ from chemprop_hpo.configs.errors import ResourceError
 from chemprop_hpo.hpo.trial.capacity import Node
 from chemprop_hpo.hpo.trial.joined_ray import KNOCK_S, watched_cluster
 from chemprop_hpo.hpo.trial.private_ray import as_guest, private_ray, unheard
-from chemprop_hpo.hpo.trial.ray_processes import nothing_collected
 from chemprop_hpo.hpo.trial.temporary import clear_leftovers
 
 __all__ = [
     "connected",
+    "cpus_here",
     "local_nodes",
     "nodes",
     "require_shared_folder",
@@ -35,8 +36,8 @@ RAY_SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Ray runs workers at nice 15, which halves them beside anything else on the machine.
     "RAY_worker_niceness": "0",
-    # Those that Ray starts in advance do not fit Tune's trials, and only slow the start down.
-    "RAY_prestart_worker_first_driver": "0",
+    # As Tune would tell each worker of its trials: Lightning must not fork there.
+    "PL_DISABLE_FORK": "1",
     # A raylet gives up where its own processes take longer to start; 30 s do not always suffice.
     "RAY_agent_register_timeout_ms": "90000",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -51,7 +52,7 @@ RAY_SETTINGS = {
 
 
 @contextlib.contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(address: str | None, ahead: int = 0) -> Iterator[None]:
     """Be connected to Ray; leave nothing of a private one running afterwards.
 
     What a sweep that was killed has left on this machine is ended and removed first.
@@ -61,6 +62,9 @@ def connected(address: str | None) -> Iterator[None]:
     address : str or None
         An existing cluster (``auto``, ``host:port``), or ``None`` for a private local one. A
         process that is connected already stays so.
+    ahead : int
+        How many workers a private one starts at once, each of which imports what trains; no more
+        than there are CPUs.
 
     Raises
     ------
@@ -75,7 +79,7 @@ def connected(address: str | None) -> Iterator[None]:
         yield
         return
     clear_leftovers()
-    with unheard(), private_ray() if address is None else _joined(address):
+    with unheard(), private_ray(ahead) if address is None else _joined(address):
         _quiet()
         yield
 
@@ -92,8 +96,7 @@ def _joined(address: str) -> Iterator[None]:
         with watched_cluster():
             yield
     finally:
-        with nothing_collected():
-            ray.shutdown()
+        ray.shutdown()
 
 
 def _join(address: str) -> None:
@@ -139,7 +142,12 @@ def local_nodes() -> list[Node]:
     """Return this machine as Ray would count it, without starting Ray."""
     import torch  # slow; a joined cluster is not asked
 
-    return [Node(float(os.cpu_count() or 1), float(torch.cuda.device_count()))]
+    return [replace(cpus_here(), gpus=float(torch.cuda.device_count()))]
+
+
+def cpus_here() -> Node:
+    """Return this machine without its GPUs."""
+    return Node(float(os.cpu_count() or 1), 0.0)
 
 
 def warn_where_disk_is_memory(nbytes: int) -> None:

@@ -14,7 +14,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from chemprop_hpo.hpo.trial.last_words import LastWords
-from chemprop_hpo.hpo.trial.ray_processes import end_ray, nothing_collected, ray_is_gone
+from chemprop_hpo.hpo.trial.ray_processes import end_ray, ray_is_gone
 
 __all__ = ["Interrupts", "RayIsGone", "Stopped", "stopped_by_signals"]
 
@@ -178,9 +178,8 @@ class Interrupts:
             self._leaving_at = time.monotonic()
             import ray  # at the top it would take two seconds of every command
 
-            with nothing_collected():
-                self._end_ray()
-                ray.shutdown()  # it would end this process, which has work left
+            self._end_ray()
+            ray.shutdown()  # it would end this process, which has work left
         finally:
             self._in_ray = False
 

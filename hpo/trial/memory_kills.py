@@ -9,6 +9,8 @@ from typing import Any
 from ray.air.execution._internal import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError
 
+from chemprop_hpo.hpo.trial.replaced import replaced
+
 __all__ = ["memory_kills_as_deaths"]
 
 PLACES = ("_actor_start_failed", "_actor_task_failed")
@@ -22,14 +24,9 @@ def memory_kills_as_deaths() -> Iterator[None]:
     class, and where it meets a worker in the midst of a step it comes out of ``Tuner.fit`` and
     ends the whole sweep, be there retries left or not.
     """
-    before = {name: getattr(RayActorManager, name) for name in PLACES}
-    for name, method in before.items():
-        setattr(RayActorManager, name, _told_as_death(method))
-    try:
+    told = {name: _told_as_death(getattr(RayActorManager, name)) for name in PLACES}
+    with replaced(RayActorManager, **told):
         yield
-    finally:
-        for name, method in before.items():
-            setattr(RayActorManager, name, method)
 
 
 def _told_as_death(method: Any) -> Any:

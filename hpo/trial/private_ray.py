@@ -19,13 +19,13 @@ import ray._private.worker
 from chemprop_hpo.configs.errors import SweepFailedError
 from chemprop_hpo.hpo.trial.ray_processes import (
     end_ray,
-    nothing_collected,
     ray_is_gone,
     started_apart,
 )
+from chemprop_hpo.hpo.trial.replaced import environment, replaced
 from chemprop_hpo.hpo.trial.temporary import note_session, temporary_folder
 
-__all__ = ["as_guest", "private_ray", "unheard"]
+__all__ = ["as_guest", "is_private", "private_ray", "unheard"]
 
 log = logging.getLogger(__name__)
 
@@ -36,23 +36,42 @@ UNUSED = ("start_monitor", "start_log_monitor", "start_api_server")
 # Where it is installed, as with Jupyter, each process of Ray's takes two seconds on importing
 # jsonschema to compile a grammar of web addresses, which nothing in Ray asks for.
 SLOW_AND_OPTIONAL = "rfc3987_syntax"
+PRELOADED = "chemprop_hpo.hpo.trial.preloaded"
+PRELOAD = {"RAY_preload_python_modules": PRELOADED}
+WORKERS_AHEAD = "--num_prestart_python_workers"
+
+_is_private = False
 
 
 @contextlib.contextmanager
-def private_ray() -> Iterator[None]:
+def private_ray(ahead: int = 0) -> Iterator[None]:
     """Be connected to a new local Ray; end it, however this is left.
+
+    Parameters
+    ----------
+    ahead : int
+        How many workers start at once and import `PRELOADED`, at most one for each CPU. Tune's
+        trials take them only if their environment is Ray's own.
 
     Raises
     ------
     SweepFailedError
         If it does not start.
     """
+    global _is_private
     with temporary_folder() as folder:
         try:
-            _start(folder)
+            _start(folder, ahead)
+            _is_private = True
             yield
         finally:
+            _is_private = False
             _stop()
+
+
+def is_private() -> bool:
+    """Whether this process is connected to a Ray of its own."""
+    return _is_private
 
 
 def as_guest() -> contextlib.AbstractContextManager[None]:
@@ -60,7 +79,7 @@ def as_guest() -> contextlib.AbstractContextManager[None]:
 
     It would keep the latter in its table of jobs, a database's password included.
     """
-    return _replaced(
+    return replaced(
         ray._private.utils,
         get_entrypoint_name=lambda: "chemprop-hpo",
         set_sigterm_handler=lambda handler: None,
@@ -74,13 +93,13 @@ def unheard() -> contextlib.AbstractContextManager[None]:
         for line in data["lines"]:
             log.debug("Ray: %s", line)
 
-    return _replaced(ray._private.worker, print_to_stdstream=note)
+    return replaced(ray._private.worker, print_to_stdstream=note)
 
 
-def _start(folder: Path) -> None:
+def _start(folder: Path, ahead: int) -> None:
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
-            return _start_once(folder)
+            return _start_once(folder, ahead)
         except Exception as error:  # Ray raises many kinds when its start takes too long
             _stop()
             log.warning("Ray did not start (attempt %d of %d): %s", attempt, START_ATTEMPTS, error)
@@ -88,9 +107,9 @@ def _start(folder: Path) -> None:
                 raise SweepFailedError(f"Ray did not start on this machine: {error}") from error
 
 
-def _start_once(folder: Path) -> None:
+def _start_once(folder: Path, ahead: int) -> None:
     apart = started_apart(lambda leader: note_session(folder, leader))
-    with as_guest(), _lean(), _quick_to_import(folder), _patient(), apart:
+    with as_guest(), _lean(), _quick_to_import(folder), _with_workers(ahead), _patient(), apart:
         # Without `local`, Ray joins whatever cluster it finds.
         ray.init(
             address="local",
@@ -110,10 +129,28 @@ def _lean() -> Iterator[None]:
     # `ray[tune]` does not ask for: a raylet gives up if it takes 15 s to load them.
     minimal = {"get_dashboard_dependency_error": lambda: ImportError("not wanted")}
     with (
-        _replaced(ray._private.node.Node, **nothing),
-        _replaced(ray._private.utils, **minimal),
+        replaced(ray._private.node.Node, **nothing),
+        replaced(ray._private.utils, **minimal),
     ):
         yield
+
+
+@contextlib.contextmanager
+def _with_workers(ahead: int) -> Iterator[None]:
+    """Let the raylet start so many workers at once, where Ray would start one for each CPU."""
+    services: Any = ray._private.services
+    start: Any = services.start_ray_process
+
+    def start_ray_process(command: list[str], *given: Any, **options: Any) -> Any:
+        return start([_at_most(ahead, word) for word in command], *given, **options)
+
+    with replaced(services, start_ray_process=start_ray_process), environment(PRELOAD):
+        yield
+
+
+def _at_most(most: int, word: str) -> str:
+    option, is_given, cpus = word.partition("=")
+    return f"{option}={min(most, int(cpus))}" if is_given and option == WORKERS_AHEAD else word
 
 
 @contextlib.contextmanager
@@ -123,13 +160,9 @@ def _quick_to_import(folder: Path) -> Iterator[None]:
     stand_ins.mkdir(exist_ok=True)
     (stand_ins / f"{SLOW_AND_OPTIONAL}.py").write_text("raise ImportError('left out')\n")
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(stand_ins), *([before] if before else [])])
-    try:
+    path = os.pathsep.join([str(stand_ins), *([before] if before else [])])
+    with environment({"PYTHONPATH": path}):
         yield
-    finally:
-        del os.environ["PYTHONPATH"]
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
 
 
 def _patient() -> contextlib.AbstractContextManager[None]:
@@ -150,26 +183,13 @@ def _patient() -> contextlib.AbstractContextManager[None]:
                 raise ConnectionError("one of its processes has ended")
             time.sleep(ASK_EVERY_S)
 
-    return _replaced(services, get_node=get_node)
-
-
-@contextlib.contextmanager
-def _replaced(owner: Any, **functions: Any) -> Iterator[None]:
-    before = {name: getattr(owner, name) for name in functions}
-    for name, function in functions.items():
-        setattr(owner, name, function)
-    try:
-        yield
-    finally:
-        for name, function in before.items():
-            setattr(owner, name, function)
+    return replaced(services, get_node=get_node)
 
 
 def _stop() -> None:
     try:
-        with nothing_collected():
-            if ray_is_gone():
-                end_ray()  # the rest would wait for what is gone
-            ray.shutdown()
+        if ray_is_gone():
+            end_ray()  # the rest would wait for what is gone
+        ray.shutdown()
     finally:
         end_ray()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import signal
 import subprocess
@@ -17,7 +16,6 @@ import psutil
 __all__ = [
     "end_members",
     "end_ray",
-    "nothing_collected",
     "ray_counts_as_gone",
     "ray_is_gone",
     "started_apart",
@@ -101,23 +99,6 @@ def end_ray() -> None:
     for process in processes:
         process.poll()
     _leaders.clear()
-
-
-@contextlib.contextmanager
-def nothing_collected() -> Iterator[None]:
-    """Pause the collection of garbage; to be entered while Ray is ended and left.
-
-    Tune's managers of placement groups ask Ray to remove them when they are collected, whenever
-    that is. A Ray that is gone does not answer, and after 60 s its library ends the process.
-    Once this process has left Ray they ask nothing.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def end_members(ours: Callable[[int, int], bool]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import ray.tune.execution.class_cache
+import ray.tune.execution.tune_controller
 from ray import tune
+from ray.air.execution import FixedResourceManager
 from ray.tune.schedulers import FIFOScheduler
 
 from chemprop_hpo.hpo.chemistry.features.fold import Fold
@@ -16,6 +20,8 @@ from chemprop_hpo.hpo.trial.callback import SweepCallback
 from chemprop_hpo.hpo.trial.cluster import warn_where_disk_is_memory
 from chemprop_hpo.hpo.trial.ending import EarlyEnd
 from chemprop_hpo.hpo.trial.memory_kills import memory_kills_as_deaths
+from chemprop_hpo.hpo.trial.private_ray import is_private
+from chemprop_hpo.hpo.trial.replaced import replaced
 from chemprop_hpo.hpo.trial.temporary import temporary_folder
 from chemprop_hpo.hpo.trial.trainable import TrialJob, TrialTrainable
 
@@ -72,12 +78,27 @@ def tune_trials(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         )
-        with memory_kills_as_deaths(), end.around_tune():
+        with memory_kills_as_deaths(), _plain_workers(), end.around_tune():
             trainable = _trainable(job, fold)
-            tuner = tune.Tuner(trainable, tune_config=tune_config, run_config=run_config)
-            tuner.fit()
-            del tuner
-            gc.collect()  # Tune's placement groups are removed while Ray is there to be asked
+            tune.Tuner(trainable, tune_config=tune_config, run_config=run_config).fit()
+
+
+@contextmanager
+def _plain_workers() -> Iterator[None]:
+    """Let trials run on workers as Ray starts them, also on those that it has started ahead.
+
+    Tune would reserve a place for each trial by a task, which takes a worker of its own, and ask
+    for an environment in which no worker is yet. What it would put there a private Ray's workers
+    have from this process.
+    """
+    controller, cache = ray.tune.execution.tune_controller, ray.tune.execution.class_cache
+    as_they_are: dict[str, Any] = {"DEFAULT_ENV_VARS": {}, "ENV_VARS_TO_PROPAGATE": frozenset()}
+    with ExitStack() as stack:
+        place = {"PlacementGroupResourceManager": FixedResourceManager}
+        stack.enter_context(replaced(controller, **place))
+        if is_private():
+            stack.enter_context(replaced(cache, **as_they_are))
+        yield
 
 
 def _trainable(job: TrialJob, fold: Fold) -> Any:

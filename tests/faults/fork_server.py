@@ -23,6 +23,7 @@ import ray.tune  # noqa: F401
 import sqlalchemy  # noqa: F401
 import torch  # noqa: F401
 
+import chemprop_hpo.hpo.beginning
 import chemprop_hpo.hpo.commands.outcome
 import chemprop_hpo.hpo.progress
 import chemprop_hpo.hpo.sweep  # noqa: F401

@@ -21,7 +21,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from chemprop_hpo.configs.load import LoadedSweep
-from chemprop_hpo.hpo import drive, sweep
+from chemprop_hpo.hpo import beginning, drive, sweep
 from chemprop_hpo.hpo.commands.logs import hush_optuna
 from chemprop_hpo.hpo.trial.capacity import Node
 from chemprop_hpo.hpo.trial.training_thread import TrainingThread
@@ -119,6 +119,8 @@ def _no_ray(loop: _Loop) -> Iterator[None]:
     assert not ray.is_initialized()
     with (
         mock.patch.object(sweep, "connected", _not_connected),
+        mock.patch.object(beginning, "connected", _not_connected),
+        mock.patch.object(sweep, "nodes", _two_cpus),
         mock.patch.object(drive, "nodes", _two_cpus),
         mock.patch.object(drive, "require_shared_folder", _shared),
         mock.patch.object(drive, "tune_trials", loop.tune_trials),
@@ -126,7 +128,7 @@ def _no_ray(loop: _Loop) -> Iterator[None]:
         yield
 
 
-def _not_connected(address: str | None) -> contextlib.nullcontext[None]:
+def _not_connected(address: str | None, ahead: int = 0) -> contextlib.nullcontext[None]:
     return contextlib.nullcontext()
 
 

@@ -14,8 +14,9 @@ import ray
 from optuna.trial import FrozenTrial
 
 from chemprop_hpo.configs.errors import DiskFullError
+from chemprop_hpo.hpo.drive import SweepResult
 from chemprop_hpo.hpo.events import EpochEnded
-from chemprop_hpo.hpo.sweep import SweepResult, resume_sweep, start_sweep
+from chemprop_hpo.hpo.sweep import resume_sweep, start_sweep
 from chemprop_hpo.hpo.trial import ending
 from chemprop_hpo.hpo.trial.cluster import connected
 from tests.hpo import scripted

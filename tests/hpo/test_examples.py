@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chemprop_hpo.configs.load import load_sweep
-from chemprop_hpo.hpo.sweep import plan_sweep
+from chemprop_hpo.hpo.plan import plan_sweep
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))

@@ -21,10 +21,12 @@ from sqlalchemy import make_url
 
 from chemprop_hpo.configs.errors import ResourceError, StudyMismatchError
 from chemprop_hpo.configs.load import load_stored
+from chemprop_hpo.hpo.drive import SweepResult
 from chemprop_hpo.hpo.ensembles.configurations.choosing import Choice
 from chemprop_hpo.hpo.ensembles.plan import Request
 from chemprop_hpo.hpo.ensembles.run import make_ensembles
-from chemprop_hpo.hpo.sweep import SweepResult, plan_sweep, resume_sweep, start_sweep
+from chemprop_hpo.hpo.plan import plan_sweep
+from chemprop_hpo.hpo.sweep import resume_sweep, start_sweep
 from chemprop_hpo.storage.database import open_database
 from tests.hpo import scripted
 from tests.hpo.scripted import Recorder, table

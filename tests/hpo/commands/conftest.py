@@ -67,6 +67,7 @@ def study(sweep_file: Path, made_study: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def sweeps(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = sweep_module()
-    monkeypatch.setitem(sys.modules, "chemprop_hpo.hpo.sweep", module)
-    monkeypatch.setattr("chemprop_hpo.hpo.sweep", module, raising=False)
+    for name in ("chemprop_hpo.hpo.sweep", "chemprop_hpo.hpo.plan"):
+        monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.setattr(name, module, raising=False)
     return module

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import signal
 import subprocess
@@ -16,13 +15,10 @@ import psutil
 import pytest
 import ray
 import ray._private.worker
-from ray.air.execution.resources.placement_group import PlacementGroupResourceManager
-from ray.air.execution.resources.request import ResourceRequest
 
 from chemprop_hpo.configs.errors import SweepFailedError
 from chemprop_hpo.hpo.trial import private_ray as module
 from chemprop_hpo.hpo.trial.cluster import connected
-from chemprop_hpo.hpo.trial.interrupts import Interrupts, RayIsGone
 from chemprop_hpo.hpo.trial.ray_processes import end_ray, ray_is_gone
 
 
@@ -65,25 +61,6 @@ def test_a_private_ray_is_small_and_apart_and_leaves_nothing_even_without_its_gc
     assert session(pids["raylet"]) == session(pids["gcs_server"]) == set()
 
 
-def test_what_tune_leaves_behind_asks_nothing_of_a_ray_that_is_gone() -> None:
-    with Interrupts("never said") as interrupts, connected(None):
-        with interrupts.in_ray():
-            manager: Any = PlacementGroupResourceManager()
-            request = ResourceRequest([{"CPU": 1}])
-            manager.request_resources(request)
-            while not manager.has_resources_ready(request):
-                time.sleep(0.05)
-            manager.itself = manager  # collected some time, as Tune's are
-            (raylet,) = node().all_processes["raylet"]
-            raylet.process.kill()
-            while not ray_is_gone():
-                time.sleep(0.01)
-            raise RayIsGone
-        del manager  # type: ignore[unreachable]  # what is raised ends there
-        gc.collect()  # unless Ray was left, this process ends here, after a minute
-        assert not ray.is_initialized()
-
-
 @pytest.mark.parametrize("before", [None, "elsewhere"])
 def test_rays_processes_pass_over_a_library_that_is_slow_to_import(
     before: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -105,7 +82,7 @@ def test_rays_processes_pass_over_a_library_that_is_slow_to_import(
 def test_a_start_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     attempts = []
 
-    def start_once(folder: Path) -> None:
+    def start_once(folder: Path, ahead: int) -> None:
         attempts.append(folder)
         if len(attempts) < 3:
             raise ConnectionError("too slow")
@@ -118,7 +95,7 @@ def test_a_start_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_start_that_fails_each_time_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start_once(folder: Path) -> None:
+    def start_once(folder: Path, ahead: int) -> None:
         raise ConnectionError("too slow")
 
     monkeypatch.setattr(module, "_start_once", start_once)

@@ -1,0 +1,63 @@
+"""Workers that a private Ray starts ahead have imported what trains, and trials run on them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+import ray._private.worker
+
+from chemprop_hpo.hpo.sweep import start_sweep
+from chemprop_hpo.hpo.trial.cluster import connected
+from tests.hpo import scripted
+from tests.hpo.scripted import sweep_of
+
+
+def workers_of(raylet: int) -> set[int]:
+    """Return the processes of a raylet that are not its agents."""
+    below = psutil.Process(raylet).children()
+    return {p.pid for p in below if "Agent" not in " ".join(p.cmdline()).replace("_agent", "Agent")}
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_as_many_start_as_were_asked_for(ahead: int) -> None:
+    with connected(None, ahead=ahead):
+        (raylet,) = ray._private.worker._global_node.all_processes["raylet"]
+        deadline = time.monotonic() + 60
+        while len(workers_of(raylet.process.pid)) < ahead and time.monotonic() < deadline:
+            time.sleep(0.1)
+        before = workers_of(raylet.process.pid)
+        assert len(before) == ahead
+
+        class Looks:
+            def see(self) -> tuple[int, bool]:
+                return os.getpid(), "chemprop_hpo.hpo.trial.trainable" in sys.modules
+
+        pid, has_imported = ray.get(ray.remote(num_cpus=1)(Looks).remote().see.remote())
+        assert has_imported
+        assert {pid} == before or not before
+
+
+def test_trials_need_no_other_workers(tmp_path: Path) -> None:
+    loaded = sweep_of(tmp_path, [scripted.GOOD] * 3, resources={"max_concurrent_trials": 1})
+    start_sweep(loaded, train=_noting(tmp_path / "seen"))
+    seen = (tmp_path / "seen").read_text().splitlines()
+    assert len(seen) == 3
+    assert len(set(seen)) == 1
+    (workers,) = set(seen)
+    assert len(workers.split()) == 1
+
+
+def _noting(file: Path) -> Any:
+    def train(*given: Any, **more: Any) -> Any:
+        with file.open("a") as lines:
+            lines.write(" ".join(map(str, sorted(workers_of(os.getppid())))) + "\n")
+        return scripted.scripted_train(*given, **more)
+
+    return train
