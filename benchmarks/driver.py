@@ -34,6 +34,7 @@ from rich.console import Console
 
 from chemprop_hpo.configs.load import load_stored
 from chemprop_hpo.configs.schema import SweepConfig
+from chemprop_hpo.hpo.beginning import _trackers
 from chemprop_hpo.hpo.chemistry.features.featurising import featurise_fold
 from chemprop_hpo.hpo.chemistry.features.fold import Fold
 from chemprop_hpo.hpo.chemistry.tables.data import read_fold
@@ -43,7 +44,6 @@ from chemprop_hpo.hpo.events import Audience, EpochEnded, Observer
 from chemprop_hpo.hpo.identity import manifest_of, record_of
 from chemprop_hpo.hpo.plan import featurizers
 from chemprop_hpo.hpo.progress.display import LiveDisplay
-from chemprop_hpo.hpo.beginning import _trackers
 from chemprop_hpo.hpo.trial.cluster import connected
 from chemprop_hpo.storage.database import open_database
 from chemprop_hpo.storage.studies import open_or_create_study

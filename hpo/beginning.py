@@ -13,7 +13,7 @@ from chemprop_hpo.configs.errors import TrackingError
 from chemprop_hpo.configs.load import LoadedSweep
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.features.featurising import featurise_fold
-from chemprop_hpo.hpo.chemistry.tables.data import read_fold
+from chemprop_hpo.hpo.chemistry.tables.data import FoldTables
 from chemprop_hpo.hpo.chemistry.training.train import train
 from chemprop_hpo.hpo.drive import Drive, SweepResult
 from chemprop_hpo.hpo.events import Audience, Observer
@@ -41,6 +41,8 @@ class Sweep:
     ----------
     loaded : LoadedSweep
         The configuration.
+    tables : FoldTables
+        The sweep's own fold.
     accept_changed_data : bool
         Go on with a study whose data files were others; the study remembers it.
     observers : sequence of Observer
@@ -50,6 +52,7 @@ class Sweep:
     """
 
     loaded: LoadedSweep
+    tables: FoldTables
     accept_changed_data: bool
     observers: Sequence[Observer]
     train: Train | None
@@ -59,20 +62,19 @@ class Sweep:
 
         Raises
         ------
-        DataError, StorageError, StudyMismatchError, TrackingError
+        StorageError, StudyMismatchError, TrackingError
             Before anything is trained.
         SweepFailedError
             If the cluster went away; what was finished is kept.
         """
         config = self.loaded.config
         with ExitStack() as stack:
-            # First everything that the user may have to put right; nothing is stored before.
-            tables = read_fold(config)
-            manifest = manifest_of(config, tables)
+            # First what else the user may have to put right; nothing is stored before.
+            manifest = manifest_of(config, self.tables)
             check_study(self.loaded, manifest, accept_changed_data=self.accept_changed_data)
             check_tracking(config)
-            _say(tables.report.lines())
-            fold = featurise_fold(tables, config, *featurizers(config))
+            _say(self.tables.report.lines())
+            fold = featurise_fold(self.tables, config, *featurizers(config))
             _say(fold.notes)
 
             db = stack.enter_context(open_database(config.study.storage))

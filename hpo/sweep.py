@@ -61,8 +61,11 @@ def start_sweep(
         with imported_meanwhile("chemprop_hpo.hpo.beginning"):
             if not _is_done(loaded.config):
                 _enter_ray(loaded.config, stack)
+            from chemprop_hpo.hpo.chemistry.tables.data import read_fold
+
+            tables = read_fold(loaded.config)  # what is wrong with data is said soon
             from chemprop_hpo.hpo.beginning import Sweep
-        return Sweep(loaded, accept_changed_data, observers, train).run()
+        return Sweep(loaded, tables, accept_changed_data, observers, train).run()
 
 
 def _is_done(config: SweepConfig) -> bool:
