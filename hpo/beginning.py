@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from chemprop_hpo.configs.errors import TrackingError
+from chemprop_hpo.configs.errors import SweepFailedError, TrackingError
 from chemprop_hpo.configs.load import LoadedSweep
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.chemistry.features.featurising import featurise_fold
@@ -21,7 +21,10 @@ from chemprop_hpo.hpo.identity import check_study, manifest_of, record_of, study
 from chemprop_hpo.hpo.plan import check_tracking, featurizers
 from chemprop_hpo.hpo.search.space import Space
 from chemprop_hpo.hpo.tracking.observations import Observations
-from chemprop_hpo.hpo.trial.cluster import connected
+from chemprop_hpo.hpo.trial.capacity import place
+from chemprop_hpo.hpo.trial.cluster import connected, local_nodes
+from chemprop_hpo.hpo.trial.private_ray import is_private
+from chemprop_hpo.hpo.trial.ray_processes import ray_is_gone
 from chemprop_hpo.hpo.trial.training_thread import Train
 from chemprop_hpo.hpo.trial.weights import claim_folder, refuse_foreign
 from chemprop_hpo.storage.database import Database, open_database
@@ -62,7 +65,7 @@ class Sweep:
 
         Raises
         ------
-        StorageError, StudyMismatchError, TrackingError
+        ResourceError, StorageError, StudyMismatchError, TrackingError
             Before anything is trained.
         SweepFailedError
             If the cluster went away; what was finished is kept.
@@ -73,9 +76,15 @@ class Sweep:
             manifest = manifest_of(config, self.tables)
             check_study(self.loaded, manifest, accept_changed_data=self.accept_changed_data)
             check_tracking(config)
+            if config.resources.gpus_per_trial and is_private():
+                place(config.resources, local_nodes())  # Ray may count GPUs that torch cannot use
             _say(self.tables.report.lines())
             fold = featurise_fold(self.tables, config, *featurizers(config))
             _say(fold.notes)
+            if ray_is_gone():
+                raise SweepFailedError(
+                    "Ray went away before any trial; the same command tries again"
+                )
 
             db = stack.enter_context(open_database(config.study.storage))
             folder = study_folder(config, db)

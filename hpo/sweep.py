@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import ray
+
 from chemprop_hpo.configs.load import LoadedSweep
 from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.events import Observer
@@ -15,8 +17,9 @@ from chemprop_hpo.hpo.search.space import Space
 from chemprop_hpo.hpo.trial.capacity import place
 from chemprop_hpo.hpo.trial.cluster import connected, cpus_here, nodes
 from chemprop_hpo.hpo.trial.imports import imported_meanwhile
+from chemprop_hpo.hpo.trial.private_ray import Ahead
 from chemprop_hpo.storage.database import open_database, open_if_ready
-from chemprop_hpo.storage.slots import has_all_trials
+from chemprop_hpo.storage.slots import may_have_all_trials
 from chemprop_hpo.storage.studies import open_study, study_exists
 
 if TYPE_CHECKING:
@@ -58,17 +61,18 @@ def start_sweep(
         If the cluster went away; what was finished is kept.
     """
     with ExitStack() as stack:
-        with imported_meanwhile("chemprop_hpo.hpo.beginning"):
-            if not _is_done(loaded.config):
+        with imported_meanwhile("chemprop_hpo.hpo.beginning") as all_is_imported:
+            if not _may_be_done(loaded.config):
                 _enter_ray(loaded.config, stack)
             from chemprop_hpo.hpo.chemistry.tables.data import read_fold
 
             tables = read_fold(loaded.config)  # what is wrong with data is said soon
+            all_is_imported()
             from chemprop_hpo.hpo.beginning import Sweep
         return Sweep(loaded, tables, accept_changed_data, observers, train).run()
 
 
-def _is_done(config: SweepConfig) -> bool:
+def _may_be_done(config: SweepConfig) -> bool:
     db = open_if_ready(config.study.storage)
     if db is None:
         return False
@@ -76,15 +80,16 @@ def _is_done(config: SweepConfig) -> bool:
         if not study_exists(db, config.study_name):
             return False
         total = budget(config, preset_points(config, Space.of(config)))
-        return has_all_trials(open_study(db, config.study_name), total)
+        return may_have_all_trials(db, db.study_id(open_study(db, config.study_name)), total)
 
 
 def _enter_ray(config: SweepConfig, stack: ExitStack) -> None:
     address, resources = config.ray.address, config.resources
-    ahead = 0
-    if address is None and resources.gpus_per_trial == 0:
-        ahead = min(place(resources, [cpus_here()]).concurrency, config.num_samples)
-    stack.enter_context(connected(address, ahead=ahead))
+    ahead = None
+    if address is None and resources.gpus_per_trial == 0 and not ray.is_initialized():
+        most = place(resources, [cpus_here()]).concurrency
+        ahead = Ahead(min(most, config.num_samples), resources.cpus_per_trial)
+    stack.enter_context(connected(address, ahead))
     place(resources, nodes())
 
 

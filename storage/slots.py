@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Mapping
 
 import optuna
+from optuna.trial import TrialState
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from chemprop_hpo.storage.database import Database
 from chemprop_hpo.storage.drivers import Roster
-from chemprop_hpo.storage.tables import slots
+from chemprop_hpo.storage.tables import optuna_trials, slots
 
-__all__ = ["claim_slot", "claimed_slots", "has_all_trials", "release_stale_slots"]
+__all__ = [
+    "claim_slot",
+    "claimed_slots",
+    "has_all_trials",
+    "may_have_all_trials",
+    "release_stale_slots",
+]
 
 
 def has_all_trials(study: optuna.Study, total: int) -> bool:
@@ -22,6 +29,20 @@ def has_all_trials(study: optuna.Study, total: int) -> bool:
     used = {trial.user_attrs.get("slot") for trial in trials}
     unfinished = {t.user_attrs.get("slot", 0) for t in trials if not t.state.is_finished()}
     return not (budget - used or budget & unfinished)
+
+
+def may_have_all_trials(db: Database, study_id: int, total: int) -> bool:
+    """Whether all slots are claimed and no trial is running or waiting; reads no trial.
+
+    A slot may be claimed and have no trial, where a driver was killed.
+    """
+    claims = select(func.count()).where(slots.c.study_id == study_id, slots.c.slot < total)
+    is_open = optuna_trials.c.state.in_((TrialState.RUNNING.name, TrialState.WAITING.name))
+    open_trials = select(func.count()).where(optuna_trials.c.study_id == study_id, is_open)
+    with db.engine.connect() as connection:
+        if connection.execute(claims).scalar_one() < total:
+            return False
+        return connection.execute(open_trials).scalar_one() == 0
 
 
 def claim_slot(

@@ -16,7 +16,7 @@ import ray
 from chemprop_hpo.configs.errors import ResourceError
 from chemprop_hpo.hpo.trial.capacity import Node
 from chemprop_hpo.hpo.trial.joined_ray import KNOCK_S, watched_cluster
-from chemprop_hpo.hpo.trial.private_ray import as_guest, private_ray, unheard
+from chemprop_hpo.hpo.trial.private_ray import Ahead, as_guest, private_ray, unheard
 from chemprop_hpo.hpo.trial.temporary import clear_leftovers
 
 __all__ = [
@@ -52,7 +52,7 @@ RAY_SETTINGS = {
 
 
 @contextlib.contextmanager
-def connected(address: str | None, ahead: int = 0) -> Iterator[None]:
+def connected(address: str | None, ahead: Ahead | None = None) -> Iterator[None]:
     """Be connected to Ray; leave nothing of a private one running afterwards.
 
     What a sweep that was killed has left on this machine is ended and removed first.
@@ -62,9 +62,8 @@ def connected(address: str | None, ahead: int = 0) -> Iterator[None]:
     address : str or None
         An existing cluster (``auto``, ``host:port``), or ``None`` for a private local one. A
         process that is connected already stays so.
-    ahead : int
-        How many workers a private one starts at once, each of which imports what trains; no more
-        than there are CPUs.
+    ahead : Ahead, optional
+        Workers that a private one starts at once.
 
     Raises
     ------

@@ -5,25 +5,39 @@ from __future__ import annotations
 import gc
 import importlib
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 __all__ = ["imported_meanwhile", "nothing_collected"]
 
 
 @contextmanager
-def imported_meanwhile(module: str) -> Iterator[None]:
-    """Import a module in a thread while entered; whoever imports it then waits for the rest.
+def imported_meanwhile(module: str) -> Iterator[Callable[[], None]]:
+    """Import a module in a thread while entered.
 
     Parameters
     ----------
     module : str
-        Its full name. What is wrong with it is said to whoever imports it then.
+        Its full name.
+
+    Yields
+    ------
+    callable
+        Waits until all is imported. It raises what went wrong: whoever imports a library of
+        which one part is missing once more may be told something else.
     """
-    thread = threading.Thread(target=_import, args=(module,), name="imports", daemon=True)
+    errors: list[Exception] = []
+    # Not a daemon: an interpreter that ends while a library is being initialised may crash.
+    thread = threading.Thread(target=_import, args=(module, errors), name="imports")
+
+    def wait() -> None:
+        thread.join()
+        for error in errors:
+            raise error
+
     with nothing_collected():
         thread.start()
-        yield
+        yield wait
 
 
 @contextmanager
@@ -42,6 +56,8 @@ def nothing_collected() -> Iterator[None]:
             gc.enable()
 
 
-def _import(module: str) -> None:
-    with suppress(Exception):
+def _import(module: str, errors: list[Exception]) -> None:
+    try:
         importlib.import_module(module)
+    except Exception as error:  # raised where it is waited for
+        errors.append(error)

@@ -102,7 +102,8 @@ class Interrupts:
         As in `chemprop_hpo.hpo.trial.ray_processes`.
     ray_patience_s : float
         Seconds from Ray's death until the main thread must have left Tune.
-        It has longer to leave Ray itself then.
+    leaving_patience_s : float
+        Seconds that leaving a Ray which is gone may take then.
     tune_patience_s : float
         Seconds from the first signal until the main thread must have left Tune, if all trials
         are in order.
@@ -118,6 +119,7 @@ class Interrupts:
         ray_is_gone: Callable[[], bool] = ray_is_gone,
         end_ray: Callable[[], None] = end_ray,
         ray_patience_s: float = RAY_PATIENCE_S,
+        leaving_patience_s: float = LEAVING_PATIENCE_S,
         tune_patience_s: float = TUNE_PATIENCE_S,
         patience_s: float = PATIENCE_S,
     ) -> None:
@@ -128,6 +130,7 @@ class Interrupts:
         self._ray_is_gone = ray_is_gone
         self._end_ray = end_ray
         self._ray_patience_s = ray_patience_s
+        self._leaving_patience_s = leaving_patience_s
         self._tune_patience_s = tune_patience_s
         self._patience_s = patience_s
         self._received_at = self._ray_gone_at = self._leaving_at = math.inf
@@ -212,7 +215,7 @@ class Interrupts:
         now = time.monotonic()
         waited = now - self._received_at
         if self._in_ray and self._leaving_at < math.inf:
-            if now - self._leaving_at > LEAVING_PATIENCE_S:
+            if now - self._leaving_at > self._leaving_patience_s:
                 return "the Ray cluster went away"
         elif self._in_ray and now - self._ray_gone_at > self._ray_patience_s:
             return "the Ray cluster went away"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import site
+import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import ray._private.services
 import ray._private.utils
 import ray._private.worker
 
+import chemprop_hpo
 from chemprop_hpo.configs.errors import SweepFailedError
 from chemprop_hpo.hpo.trial.ray_processes import (
     end_ray,
@@ -25,7 +29,7 @@ from chemprop_hpo.hpo.trial.ray_processes import (
 from chemprop_hpo.hpo.trial.replaced import environment, replaced
 from chemprop_hpo.hpo.trial.temporary import note_session, temporary_folder
 
-__all__ = ["as_guest", "is_private", "private_ray", "unheard"]
+__all__ = ["Ahead", "as_guest", "is_private", "private_ray", "unheard"]
 
 log = logging.getLogger(__name__)
 
@@ -37,21 +41,36 @@ UNUSED = ("start_monitor", "start_log_monitor", "start_api_server")
 # jsonschema to compile a grammar of web addresses, which nothing in Ray asks for.
 SLOW_AND_OPTIONAL = "rfc3987_syntax"
 PRELOADED = "chemprop_hpo.hpo.trial.preloaded"
-PRELOAD = {"RAY_preload_python_modules": PRELOADED}
 WORKERS_AHEAD = "--num_prestart_python_workers"
 
 _is_private = False
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """Workers that a private Ray starts at once, each of which imports what trains.
+
+    Parameters
+    ----------
+    workers : int
+        How many; no more start than there are CPUs.
+    threads : int
+        How many a worker computes with.
+    """
+
+    workers: int
+    threads: int
+
+
 @contextlib.contextmanager
-def private_ray(ahead: int = 0) -> Iterator[None]:
+def private_ray(ahead: Ahead | None = None) -> Iterator[None]:
     """Be connected to a new local Ray; end it, however this is left.
 
     Parameters
     ----------
-    ahead : int
-        How many workers start at once and import `PRELOADED`, at most one for each CPU. Tune's
-        trials take them only if their environment is Ray's own.
+    ahead : Ahead, optional
+        Workers that start at once. Tune's trials take them only if their environment is Ray's
+        own.
 
     Raises
     ------
@@ -96,7 +115,7 @@ def unheard() -> contextlib.AbstractContextManager[None]:
     return replaced(ray._private.worker, print_to_stdstream=note)
 
 
-def _start(folder: Path, ahead: int) -> None:
+def _start(folder: Path, ahead: Ahead | None) -> None:
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
             return _start_once(folder, ahead)
@@ -107,7 +126,7 @@ def _start(folder: Path, ahead: int) -> None:
                 raise SweepFailedError(f"Ray did not start on this machine: {error}") from error
 
 
-def _start_once(folder: Path, ahead: int) -> None:
+def _start_once(folder: Path, ahead: Ahead | None) -> None:
     apart = started_apart(lambda leader: note_session(folder, leader))
     with as_guest(), _lean(), _quick_to_import(folder), _with_workers(ahead), _patient(), apart:
         # Without `local`, Ray joins whatever cluster it finds.
@@ -136,16 +155,30 @@ def _lean() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _with_workers(ahead: int) -> Iterator[None]:
+def _with_workers(ahead: Ahead | None) -> Iterator[None]:
     """Let the raylet start so many workers at once, where Ray would start one for each CPU."""
     services: Any = ray._private.services
     start: Any = services.start_ray_process
+    most = ahead.workers if ahead else 0
 
     def start_ray_process(command: list[str], *given: Any, **options: Any) -> Any:
-        return start([_at_most(ahead, word) for word in command], *given, **options)
+        return start([_at_most(most, word) for word in command], *given, **options)
 
-    with replaced(services, start_ray_process=start_ray_process), environment(PRELOAD):
+    variables = _of_workers(ahead) if ahead else {}
+    with replaced(services, start_ray_process=start_ray_process), environment(variables):
         yield
+
+
+def _of_workers(ahead: Ahead) -> dict[str, str]:
+    # Ray sets OMP_NUM_THREADS when an actor is made, which is too late for what is imported before.
+    threads = os.environ.get("OMP_NUM_THREADS", str(ahead.threads))
+    found = {"RAY_preload_python_modules": PRELOADED, "OMP_NUM_THREADS": threads}
+    package = str(Path(chemprop_hpo.__file__).parents[1])
+    if package in map(os.path.abspath, sys.path) and package not in site.getsitepackages():
+        # Workers are told this process's path when they have imported already.
+        path = os.environ.get("PYTHONPATH")
+        found["PYTHONPATH"] = os.pathsep.join([*([path] if path else []), package])
+    return found
 
 
 def _at_most(most: int, word: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
+import ray
 import ray.tune.execution.class_cache
 import ray.tune.execution.tune_controller
 from ray import tune
@@ -94,8 +96,8 @@ def _plain_workers() -> Iterator[None]:
     controller, cache = ray.tune.execution.tune_controller, ray.tune.execution.class_cache
     as_they_are: dict[str, Any] = {"DEFAULT_ENV_VARS": {}, "ENV_VARS_TO_PROPAGATE": frozenset()}
     with ExitStack() as stack:
-        place = {"PlacementGroupResourceManager": FixedResourceManager}
-        stack.enter_context(replaced(controller, **place))
+        manager = partial(FixedResourceManager, ray.cluster_resources())
+        stack.enter_context(replaced(controller, PlacementGroupResourceManager=manager))
         if is_private():
             stack.enter_context(replaced(cache, **as_they_are))
         yield

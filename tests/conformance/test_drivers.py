@@ -15,6 +15,7 @@ from chemprop_hpo.storage.ownership import (
     claim_slot,
     claimed_slots,
     live_drivers,
+    may_have_all_trials,
     release_stale_slots,
 )
 from chemprop_hpo.storage.studies import delete_study, open_study
@@ -72,6 +73,25 @@ def test_a_slot_whose_claim_was_not_answered_is_claimed_first(
     assert claim_slot(db, driver.study_id, driver.id, 9, {1}) == 2
     assert claim_slot(db, driver.study_id, driver.id, 9, {1, 2}) == 3
     assert claim_slot(db, driver.study_id, driver.id, 1, ()) is None
+
+
+def test_a_study_may_have_all_trials_when_each_slot_is_claimed_and_none_is_open(
+    db: Database, study: optuna.Study, driver: Driver
+) -> None:
+    def may(total: int) -> bool:
+        return may_have_all_trials(db, driver.study_id, total)
+
+    assert may(0)
+    trial = study.ask()
+    claim_slot(db, driver.study_id, driver.id, 2, ())
+    assert not may(1)
+    study.tell(trial, 1.0)
+    assert may(1)
+    assert not may(2)
+    claim_slot(db, driver.study_id, driver.id, 2, {0})
+    assert may(2)
+    study.enqueue_trial({})
+    assert not may(2)
 
 
 def test_four_processes_claim_forty_slots_once_each(

@@ -128,7 +128,7 @@ def _no_ray(loop: _Loop) -> Iterator[None]:
         yield
 
 
-def _not_connected(address: str | None, ahead: int = 0) -> contextlib.nullcontext[None]:
+def _not_connected(address: str | None, ahead: object = None) -> contextlib.nullcontext[None]:
     return contextlib.nullcontext()
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import make_url
 
 from chemprop_hpo.configs.errors import ResourceError, StudyMismatchError
 from chemprop_hpo.configs.load import load_stored
+from chemprop_hpo.hpo import beginning
 from chemprop_hpo.hpo.drive import SweepResult
 from chemprop_hpo.hpo.ensembles.configurations.choosing import Choice
 from chemprop_hpo.hpo.ensembles.plan import Request
@@ -174,6 +175,23 @@ class TestInOneProcess:
         (trial,) = trials_in(tmp_path)
         assert trial.state.name == "FAIL"
         assert "cuda" in trial.user_attrs["error"].lower()
+
+    def test_where_ray_counts_a_gpu_that_torch_does_not_see_nothing_is_stored(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(beginning, "is_private", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+        with pytest.raises(ResourceError, match="no node has a GPU"):
+            start_sweep(load_stored(small(tmp_path, resources={"gpus_per_trial": 1})))
+        assert not (tmp_path / "studies.db").exists()
+
+    def test_a_process_that_is_connected_has_what_its_ray_has(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "cpu_count", lambda: 1)
+        loaded = scripted.sweep_of(tmp_path, [scripted.GOOD], resources={"cpus_per_trial": 4})
+        result = start_sweep(loaded, train=scripted.scripted_train)
+        assert result.counts == {"COMPLETE": 1}
 
     def test_an_existing_cluster_is_joined_and_left_running(self, tmp_path: Path) -> None:
         address = ray.get_runtime_context().gcs_address

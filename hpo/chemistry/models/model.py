@@ -30,8 +30,8 @@ from chemprop.nn import (
 from chemprop_hpo.configs.schema import Criterion, ModelConfig, OptimizationConfig
 from chemprop_hpo.hpo.chemistry.features.fold import Fold
 from chemprop_hpo.hpo.chemistry.features.scaling import target_scaling, vector_scaling
+from chemprop_hpo.hpo.chemistry.heads import build_head
 from chemprop_hpo.hpo.chemistry.models.checkpoints import CheckpointError, write_atomically
-from chemprop_hpo.hpo.chemistry.models.heads import build_head
 
 _CRITERIA: dict[Criterion, type[ChempropMetric]] = {"MSE": MSE, "MAE": MAE, "RMSE": RMSE}
 

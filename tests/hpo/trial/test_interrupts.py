@@ -171,6 +171,32 @@ def test_leaving_a_ray_that_is_gone_has_its_own_time() -> None:
     assert ended == ["Ray"]  # type: ignore[unreachable]  # what is raised ends there
 
 
+def test_a_process_that_hangs_on_leaving_ray_ends() -> None:
+    program = """
+    import ray
+    from chemprop_hpo.hpo.trial.interrupts import RayIsGone
+
+    tries = []
+
+    def hangs_once():
+        tries.append(1)
+        if len(tries) == 1:
+            never_returns()
+        ended()
+
+    interrupts = Interrupts(
+        "resume with: this", ray_is_gone=lambda: True, end_ray=hangs_once, leaving_patience_s=1
+    )
+    with interrupts, interrupts.in_ray():
+        raise RayIsGone
+    """
+    with driver(program) as process:
+        returncode, output = end_of(process)
+    assert returncode == 1
+    assert "the Ray cluster went away; resume with: this" in output
+    assert "Ray was ended" in output
+
+
 def test_a_process_that_has_left_ray_has_all_its_time() -> None:
     ended: list[str] = []
     interrupts = Interrupts(

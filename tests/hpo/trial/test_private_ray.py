@@ -82,7 +82,7 @@ def test_rays_processes_pass_over_a_library_that_is_slow_to_import(
 def test_a_start_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     attempts = []
 
-    def start_once(folder: Path, ahead: int) -> None:
+    def start_once(folder: Path, ahead: module.Ahead | None) -> None:
         attempts.append(folder)
         if len(attempts) < 3:
             raise ConnectionError("too slow")
@@ -95,7 +95,7 @@ def test_a_start_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_start_that_fails_each_time_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start_once(folder: Path, ahead: int) -> None:
+    def start_once(folder: Path, ahead: module.Ahead | None) -> None:
         raise ConnectionError("too slow")
 
     monkeypatch.setattr(module, "_start_once", start_once)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -15,6 +16,8 @@ import ray._private.worker
 
 from chemprop_hpo.hpo.sweep import start_sweep
 from chemprop_hpo.hpo.trial.cluster import connected
+from chemprop_hpo.hpo.trial.imports import imported_meanwhile
+from chemprop_hpo.hpo.trial.private_ray import Ahead
 from tests.hpo import scripted
 from tests.hpo.scripted import sweep_of
 
@@ -25,23 +28,43 @@ def workers_of(raylet: int) -> set[int]:
     return {p.pid for p in below if "Agent" not in " ".join(p.cmdline()).replace("_agent", "Agent")}
 
 
-@pytest.mark.parametrize("ahead", [0, 1])
-def test_as_many_start_as_were_asked_for(ahead: int) -> None:
-    with connected(None, ahead=ahead):
+@pytest.mark.parametrize("ahead", [None, Ahead(1, threads=2)])
+def test_as_many_start_as_were_asked_for(
+    ahead: Ahead | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with connected(None, ahead):
         (raylet,) = ray._private.worker._global_node.all_processes["raylet"]
+        wanted = ahead.workers if ahead else 0
         deadline = time.monotonic() + 60
-        while len(workers_of(raylet.process.pid)) < ahead and time.monotonic() < deadline:
+        while len(workers_of(raylet.process.pid)) < wanted and time.monotonic() < deadline:
             time.sleep(0.1)
+        time.sleep(2)  # for any that should not come
         before = workers_of(raylet.process.pid)
-        assert len(before) == ahead
+        assert len(before) == wanted
 
         class Looks:
-            def see(self) -> tuple[int, bool]:
-                return os.getpid(), "chemprop_hpo.hpo.trial.trainable" in sys.modules
+            def see(self) -> tuple[int, bool, bool, str | None, str | None]:
+                torch: Any = sys.modules.get("torch")
+                return (
+                    os.getpid(),
+                    "chemprop_hpo.hpo.trial.trainable" in sys.modules,
+                    torch is not None and torch.cuda.is_initialized(),
+                    os.environ.get("OMP_NUM_THREADS"),
+                    os.environ.get("PL_DISABLE_FORK"),
+                )
 
-        pid, has_imported = ray.get(ray.remote(num_cpus=1)(Looks).remote().see.remote())
-        assert has_imported
+        pid, *seen = ray.get(ray.remote(num_cpus=1)(Looks).remote().see.remote())
+        assert seen == ([True, False, "2", "1"] if ahead else [False, False, "1", "1"])
         assert {pid} == before or not before
+
+
+def test_what_is_missing_is_said_by_whoever_waits_for_it() -> None:
+    with imported_meanwhile("chemprop_hpo.is_not_there") as wait:
+        assert not gc.isenabled()
+        with pytest.raises(ModuleNotFoundError, match="is_not_there"):
+            wait()
+    assert gc.isenabled()
 
 
 def test_trials_need_no_other_workers(tmp_path: Path) -> None:

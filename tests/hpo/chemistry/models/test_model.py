@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -135,6 +137,15 @@ def test_a_plain_model_names_nothing_that_is_not_chemprops(make_fold, tmp_path):
         built, _ = make(fold, criterion="RMSE", molecule_features="rdkit_2d", ffn_type=head)
         save_model(built, tmp_path / head, fold.target_cols)
         assert (b"chemprop_hpo" in (tmp_path / head).read_bytes()) == names_us
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+@pytest.mark.parametrize("head", ["branched", "mixture_of_experts"])
+def test_a_saved_model_names_the_module_that_earlier_ones_name(make_fold, tmp_path, head, task):
+    built, _ = make(make_fold(2, task=task), ffn_type=head)
+    save_model(built, tmp_path / "model.pt", ["carbons", "oxygens"])
+    names = re.findall(rb"chemprop_hpo[\w.]*", (tmp_path / "model.pt").read_bytes())
+    assert set(names) == {b"chemprop_hpo.hpo.chemistry.heads"}
 
 
 def test_a_damaged_model_is_one_clear_error(make_fold, tmp_path):

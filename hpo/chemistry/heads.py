@@ -1,4 +1,7 @@
-"""The three ways from a molecule's fingerprint to its targets."""
+"""The three ways from a molecule's fingerprint to its targets.
+
+Files of models name their head by this module and its class: neither can have another name.
+"""
 
 from __future__ import annotations
 

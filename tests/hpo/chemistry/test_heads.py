@@ -6,7 +6,7 @@ from chemprop.nn.metrics import MSE
 from chemprop.nn.transforms import UnscaleTransform
 
 from chemprop_hpo.configs.schema import ModelConfig
-from chemprop_hpo.hpo.chemistry.models.heads import build_head
+from chemprop_hpo.hpo.chemistry.heads import build_head
 
 HEADS = ["regression", "branched", "mixture_of_experts"]
 TASKS = ["regression", "classification"]
