@@ -6,7 +6,7 @@ from collections.abc import Collection, Container, Mapping
 
 import optuna
 from optuna.trial import TrialState
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import String, cast, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from chemprop_hpo.storage.database import Database
@@ -37,7 +37,9 @@ def may_have_all_trials(db: Database, study_id: int, total: int) -> bool:
     A slot may be claimed and have no trial, where a driver was killed.
     """
     claims = select(func.count()).where(slots.c.study_id == study_id, slots.c.slot < total)
-    is_open = optuna_trials.c.state.in_((TrialState.RUNNING.name, TrialState.WAITING.name))
+    # As text: PostgreSQL has a type of its own for a trial's state.
+    state = cast(optuna_trials.c.state, String)
+    is_open = state.in_((TrialState.RUNNING.name, TrialState.WAITING.name))
     open_trials = select(func.count()).where(optuna_trials.c.study_id == study_id, is_open)
     with db.engine.connect() as connection:
         if connection.execute(claims).scalar_one() < total:

@@ -15,9 +15,9 @@ from chemprop_hpo.storage.ownership import (
     claim_slot,
     claimed_slots,
     live_drivers,
-    may_have_all_trials,
     release_stale_slots,
 )
+from chemprop_hpo.storage.slots import may_have_all_trials
 from chemprop_hpo.storage.studies import delete_study, open_study
 from tests.conformance.made import silence
 from tests.conformance.processes import die, in_processes, killed
