@@ -102,7 +102,7 @@ class Sweep:
             if done := drive.result_if_done():
                 _log_what_is_missing(config, db, study)
                 return done
-            stack.enter_context(connected(config.ray.address))
+            stack.enter_context(connected(config.ray.address))  # as a rule it is already
             with drive.interrupts:
                 return drive.run(fold)
 

@@ -21,11 +21,7 @@ import ray._private.worker
 
 import chemprop_hpo
 from chemprop_hpo.configs.errors import SweepFailedError
-from chemprop_hpo.hpo.trial.ray_processes import (
-    end_ray,
-    ray_is_gone,
-    started_apart,
-)
+from chemprop_hpo.hpo.trial.ray_processes import end_ray, ray_is_gone, started_apart
 from chemprop_hpo.hpo.trial.replaced import environment, replaced
 from chemprop_hpo.hpo.trial.temporary import note_session, temporary_folder
 
@@ -156,16 +152,25 @@ def _lean() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _with_workers(ahead: Ahead | None) -> Iterator[None]:
-    """Let the raylet start so many workers at once, where Ray would start one for each CPU."""
+    """Let the raylet start so many workers at once, where Ray would start one for each CPU.
+
+    What these find in their environment is not put into this process's, which may import torch
+    meanwhile.
+    """
     services: Any = ray._private.services
     start: Any = services.start_ray_process
     most = ahead.workers if ahead else 0
-
-    def start_ray_process(command: list[str], *given: Any, **options: Any) -> Any:
-        return start([_at_most(most, word) for word in command], *given, **options)
-
     variables = _of_workers(ahead) if ahead else {}
-    with replaced(services, start_ray_process=start_ray_process), environment(variables):
+
+    def start_ray_process(
+        command: list[str], *given: Any, env_updates: Mapping[str, str] | None = None, **more: Any
+    ) -> Any:
+        changed = [_at_most(most, word) for word in command]
+        if any(word.startswith(WORKERS_AHEAD) for word in command):  # it is the raylet's
+            env_updates = {**(env_updates or {}), **variables}
+        return start(changed, *given, env_updates=env_updates, **more)
+
+    with replaced(services, start_ray_process=start_ray_process):
         yield
 
 

@@ -33,6 +33,13 @@ def test_as_many_start_as_were_asked_for(
     ahead: Ahead | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    init, threads_here = ray.init, []
+
+    def look_and_init(**options: Any) -> Any:
+        threads_here.append(os.environ.get("OMP_NUM_THREADS"))
+        return init(**options)
+
+    monkeypatch.setattr(ray, "init", look_and_init)
     with connected(None, ahead):
         (raylet,) = ray._private.worker._global_node.all_processes["raylet"]
         wanted = ahead.workers if ahead else 0
@@ -57,6 +64,7 @@ def test_as_many_start_as_were_asked_for(
         pid, *seen = ray.get(ray.remote(num_cpus=1)(Looks).remote().see.remote())
         assert seen == ([True, False, "2", "1"] if ahead else [False, False, "1", "1"])
         assert {pid} == before or not before
+    assert threads_here == [None]  # this process imports torch meanwhile
 
 
 def test_what_is_missing_is_said_by_whoever_waits_for_it() -> None:
