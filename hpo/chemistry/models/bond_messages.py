@@ -3,25 +3,46 @@
 The message to a bond from v to w is the sum of what came in over the other bonds of v. Chemprop
 adds up everything that comes to v, and takes away what came from w; here the others are listed
 once for a batch and added up directly. A bond that leaves a terminal atom gets no message at
-all, and is spared the matrix product: of those of ESOL one in eight.
+all, and is spared the matrix product.
+
+What a bond knows after k steps depends on nothing but its surroundings up to k bonds away, and
+in a batch of molecules most bonds have the same surroundings as others: of 64 molecules of ESOL,
+1,700 bonds have 70 kinds before the first step, 350 after it and 650 after the next. Each kind
+is computed once, as long as dropout has not made its bonds differ; the same goes for atoms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
 from chemprop.data import BatchMolGraph
 from chemprop.nn import BondMessagePassing
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd import Function
+
+from chemprop_hpo.hpo.chemistry.models.alike import Alike, mixed
+from chemprop_hpo.hpo.chemistry.models.row_sums import (
+    Lists,
+    add_products,
+    gathered,
+    spread,
+    summed,
+)
 
 __all__ = ["summed_messages"]
 
+Codes = NDArray[np.uint64]
+Int64 = NDArray[np.int64]
 
-def summed_messages(layer: BondMessagePassing, bmg: BatchMolGraph) -> Tensor:
+WORTH = 0.75
+"""Kinds a bond up to which it pays to compute kinds and not bonds."""
+
+
+def summed_messages(
+    layer: BondMessagePassing, bmg: BatchMolGraph, atoms: Alike
+) -> tuple[Tensor, Alike]:
     """Pass messages along the bonds of a batch, and add them up at the atoms.
 
     Equal to what stock Chemprop hands to ``finalize``, but for the order of additions.
@@ -31,56 +52,121 @@ def summed_messages(layer: BondMessagePassing, bmg: BatchMolGraph) -> Tensor:
     layer : BondMessagePassing
         Directed.
     bmg : BatchMolGraph
-        Of molecules whose bonds have both directions, on a CPU.
+        Of molecules whose bonds have both directions, on a CPU; its features have no gradient.
+    atoms : Alike
+        The atoms with equal features.
 
     Returns
     -------
-    Tensor, shape (n_atoms, d_h)
+    Tensor, shape (k, d_h)
+        The sums at each kind of atom.
+    Alike
+        The atoms with equal features and sums; with dropout each by itself, since they will
+        differ.
     """
     bonds = _Bonds.of(bmg)
-    atoms, kinds = layer.W_i.weight.split([bmg.V.shape[1], bmg.E.shape[1]], dim=1)
-    from_atoms = _spread(bmg.V @ atoms.T, bonds.starts, bonds.leaving)
-    initial = torch.addmm(from_atoms, bmg.E.index_select(0, bonds.order), kinds.T)
-    del from_atoms  # as below: each of these is a large part of the memory of an evaluation
-    if layer.W_i.bias is not None:
-        initial = initial + layer.W_i.bias
-    hidden = layer.tau(initial)
-    for _ in range(1, layer.depth):
-        messages = _sum(hidden, bonds.others, bonds.onwards)
-        del hidden
-        updated = _update(initial, messages, layer.W_h.weight)
-        del messages
-        if layer.W_h.bias is not None:
-            updated = updated + layer.W_h.bias
-        hidden = _dropped_out(layer, layer.tau(updated), bonds.order)
-        del updated
-    return _gather(hidden, bonds.arriving, bonds.ends)
+    kinds = Alike.by_both(atoms.group[bonds.starts], Alike.by_row(bmg.E).group[bonds.order])
+    passing = _Passing(layer, bonds, _initial(layer, bmg, bonds, kinds.firsts), kinds.group)
+    hidden, step = layer.tau(passing.initial), 1
+    while step < layer.depth and len(kinds) <= WORTH * len(bonds):
+        hidden, kinds = passing.by_kind(hidden, kinds)
+        step += 1
+    if step < layer.depth:
+        hidden, kinds = passing.by_bond(hidden, kinds, layer.depth - step)
+    if drops_out(layer) or len(kinds) > WORTH * len(bonds):
+        hidden = hidden if kinds.is_apart else spread(hidden, kinds.group)
+        return gathered(hidden, bonds.arriving, bonds.ends), Alike.all_apart(len(bmg.V))
+    alike = Alike.by_both(atoms.group, Alike.by(bonds.codes_at_atoms(kinds.group)).group)
+    arriving = bonds.arriving.chosen(alike.firsts).renamed(kinds.group)
+    return summed(hidden, arriving), alike
 
 
-def _dropped_out(layer: BondMessagePassing, hidden: Tensor, order: Tensor) -> Tensor:
-    """Drop what stock Chemprop would, given the same random numbers: its bonds stand otherwise."""
-    if not layer.training or not layer.dropout.p:
-        return hidden
-    return hidden * layer.dropout(torch.ones_like(hidden)).index_select(0, order)
+def drops_out(layer: BondMessagePassing) -> bool:
+    """Whether dropout makes equal bonds and atoms differ."""
+    return layer.training and layer.dropout.p > 0
+
+
+def _initial(layer: BondMessagePassing, bmg: BatchMolGraph, bonds: _Bonds, some: Int64) -> Tensor:
+    """Return the first states of some bonds, before the activation."""
+    starts = torch.from_numpy(bonds.starts[some])
+    features = torch.from_numpy(bonds.order[some])
+    rows = [bmg.V.index_select(0, starts), bmg.E.index_select(0, features)]
+    states: Tensor = layer.W_i(torch.cat(rows, dim=1))
+    return states
 
 
 @dataclass(frozen=True)
-class _Lists:
-    """Lists of rows, one after the other.
+class _Passing:
+    """The steps of one batch.
 
     Attributes
     ----------
-    rows : Tensor, shape (m,)
-    begins : Tensor, shape (n,)
-        Where each list begins; it ends where the next one does.
+    layer : BondMessagePassing
+    bonds : _Bonds
+    initial : Tensor, shape (k, d_h)
+        The first states of all kinds of bonds, before the activation.
+    first : int64 array, shape (n_bonds,)
+        The first kind of each bond.
     """
 
-    rows: Tensor
-    begins: Tensor
+    layer: BondMessagePassing
+    bonds: _Bonds
+    initial: Tensor
+    first: Int64
 
-    def sums_of(self, values: Tensor) -> Tensor:
-        """Add up the rows of each list, shape (n, d); an empty one gives zeros."""
-        return torch.embedding_bag(values, self.rows, self.begins)[0]
+    def by_kind(self, hidden: Tensor, kinds: Alike) -> tuple[Tensor, Alike]:
+        """Take a step, given the state of each kind of bond; return the kinds that it leaves.
+
+        Dropout leaves no two bonds alike.
+        """
+        received = Alike.by(self.bonds.codes_of_messages(kinds.group))
+        messages = summed(hidden, self.bonds.others(received.firsts).renamed(kinds.group))
+        rows = torch.cat([self.initial, messages @ self.layer.W_h.weight.T])
+        kinds = self._kinds_after(received)
+        updated = summed(rows, self._addends(kinds.firsts, received.group))
+        return self._activated(updated), kinds
+
+    def by_bond(self, hidden: Tensor, kinds: Alike, steps: int) -> tuple[Tensor, Alike]:
+        """Take steps, at least one, each bond by itself."""
+        if not kinds.is_apart:
+            hidden = spread(hidden, kinds.group)
+        initial = spread(self.initial, self.first)
+        others = self.bonds.others(np.arange(self.bonds.n_inner))
+        for _ in range(steps):
+            messages = summed(hidden, others)
+            del hidden  # as below: each of these is a large part of the memory of an evaluation
+            updated = add_products(initial, messages, self.layer.W_h.weight)
+            del messages
+            hidden = self._activated(updated)
+            del updated
+        return hidden, Alike.all_apart(len(self.bonds))
+
+    def _kinds_after(self, received: Alike) -> Alike:
+        if drops_out(self.layer):
+            return Alike.all_apart(len(self.bonds))
+        none = np.zeros(len(self.bonds) - self.bonds.n_inner, dtype=np.int64)
+        return Alike.by_both(self.first, np.concatenate([received.group + 1, none]))
+
+    def _addends(self, some: Int64, received: Int64) -> Lists:
+        """List for some bonds the rows of their first state and of what they receive, if any."""
+        is_inner = some < self.bonds.n_inner
+        counts = 1 + is_inner
+        ends = counts.cumsum()
+        rows = np.empty(int(counts.sum()), dtype=np.int64)
+        rows[ends - counts] = self.first[some]
+        rows[ends[is_inner] - 1] = len(self.initial) + received[some[is_inner]]
+        return Lists(rows, counts)
+
+    def _activated(self, updated: Tensor) -> Tensor:
+        if self.layer.W_h.bias is not None:
+            updated = updated + self.layer.W_h.bias
+        hidden: Tensor = self.layer.tau(updated)
+        return self._dropped_out(hidden) if drops_out(self.layer) else hidden
+
+    def _dropped_out(self, hidden: Tensor) -> Tensor:
+        """Drop what stock Chemprop would for the same seed; its bonds stand in another order."""
+        order = torch.from_numpy(self.bonds.order)
+        return hidden * self.layer.dropout(torch.ones_like(hidden)).index_select(0, order)
 
 
 @dataclass(frozen=True)
@@ -89,128 +175,52 @@ class _Bonds:
 
     Attributes
     ----------
-    order : Tensor, shape (n_bonds,)
+    order : int64 array, shape (n_bonds,)
         Which bond of the batch each of these is.
-    starts, ends : Tensor, shape (n_bonds,)
+    starts, ends : int64 array, shape (n_bonds,)
         Their atoms.
-    leaving, arriving : _Lists
-        The bonds of each atom.
-    others : _Lists
-        For each bond that gets a message: the bonds that it comes from.
-    onwards : _Lists
-        For each bond: those that it is a message to.
+    back : int64 array, shape (n_bonds,)
+        The other direction of each.
+    arriving : Lists
+        The bonds that end at each atom.
+    n_inner : int
+        How many get a message.
     """
 
-    order: Tensor
-    starts: Tensor
-    ends: Tensor
-    leaving: _Lists
-    arriving: _Lists
-    others: _Lists
-    onwards: _Lists
+    order: Int64
+    starts: Int64
+    ends: Int64
+    back: Int64
+    arriving: Lists
+    n_inner: int
 
     @classmethod
     def of(cls, bmg: BatchMolGraph) -> _Bonds:
-        n_atoms, (starts, ends) = len(bmg.V), bmg.edge_index
-        n_arriving = torch.bincount(ends, minlength=n_atoms)
-        is_terminal = n_arriving.index_select(0, starts) <= 1
-        order = torch.argsort(is_terminal.to(torch.uint8), stable=True)
-        place = torch.empty_like(order)
-        place[order] = torch.arange(len(order))
+        n_atoms, (starts, ends) = len(bmg.V), bmg.edge_index.numpy()
+        is_terminal = np.bincount(ends, minlength=n_atoms)[starts] <= 1
+        order = np.argsort(is_terminal, kind="stable")
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
         starts, ends = starts[order], ends[order]
-        back = place[bmg.rev_edge_index[order]]
-        leaving, arriving = _by_atom(starts, n_atoms), _by_atom(ends, n_atoms)
-        n_inner = int((~is_terminal).sum())
-        return cls(
-            order,
-            starts,
-            ends,
-            leaving,
-            arriving,
-            others=_without(arriving, starts[:n_inner], back[:n_inner]),
-            onwards=_without(leaving, ends, back),
-        )
+        back = place[bmg.rev_edge_index.numpy()[order]]
+        n_inner = len(order) - int(is_terminal.sum())
+        return cls(order, starts, ends, back, Lists.of(ends, n_atoms), n_inner)
 
+    def __len__(self) -> int:
+        return len(self.order)
 
-def _by_atom(atoms: Tensor, n_atoms: int) -> _Lists:
-    """List the bonds of each atom, given the atom of each bond."""
-    counts = torch.bincount(atoms, minlength=n_atoms)
-    return _Lists(torch.argsort(atoms, stable=True), counts.cumsum(0) - counts)
+    def others(self, some: Int64) -> Lists:
+        """List for some bonds those that their message comes from."""
+        return self.arriving.chosen(self.starts[some]).without(self.back[some])
 
+    def codes_at_atoms(self, kinds: Int64) -> Codes:
+        """Return for each atom a code of the kinds that arrive, as often as they do."""
+        codes = mixed(kinds)[self.arriving.rows].cumsum(dtype=np.uint64)
+        sums = np.concatenate([np.zeros(1, np.uint64), codes])
+        begins = self.arriving.begins
+        return sums[begins + self.arriving.counts] - sums[begins]  # modulo 2⁶⁴
 
-def _without(bonds: _Lists, atoms: Tensor, left_out: Tensor) -> _Lists:
-    """List for each of ``atoms`` its bonds but one, which is among them."""
-    ends = torch.cat([bonds.begins[1:], bonds.begins.new_tensor([len(bonds.rows)])])
-    counts = (ends - bonds.begins).index_select(0, atoms)
-    which = torch.repeat_interleave(counts)
-    shift = bonds.begins.index_select(0, atoms) - (counts.cumsum(0) - counts)
-    rows = bonds.rows[torch.arange(len(which)) + shift[which]]
-    kept = rows != left_out[which]
-    counts = counts - 1
-    return _Lists(rows[kept], counts.cumsum(0) - counts)
-
-
-# ----------------------------------------------------------------------------- with gradients
-
-
-class _Sum(Function):
-    """Add up rows by lists; ``back`` has for each row the lists that it is in."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, lists: _Lists, back: _Lists) -> Tensor:
-        ctx.back = back
-        return lists.sums_of(values)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        return ctx.back.sums_of(gradient.contiguous()), None, None
-
-
-class _Gather(Function):
-    """Add up rows by lists of which each row is in one, ``of``."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, lists: _Lists, of: Tensor) -> Tensor:
-        ctx.save_for_backward(of)
-        return lists.sums_of(values)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        (of,) = ctx.saved_tensors
-        return gradient.index_select(0, of), None, None
-
-
-class _Spread(Function):
-    """Copy rows to several places; ``lists`` says to which."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, of: Tensor, lists: _Lists) -> Tensor:
-        ctx.lists = lists
-        return values.index_select(0, of)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        return ctx.lists.sums_of(gradient.contiguous()), None, None
-
-
-class _Update(Function):
-    """Add ``messages @ weight.T`` to the first rows of ``initial``, which has more."""
-
-    @staticmethod
-    def forward(ctx: Any, initial: Tensor, messages: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(messages, weight)
-        updated = initial.clone()
-        updated[: len(messages)].addmm_(messages, weight.T)
-        return updated
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:
-        messages, weight = ctx.saved_tensors
-        inner = gradient[: len(messages)]
-        return gradient, inner @ weight, inner.T @ messages
-
-
-_sum: Callable[[Tensor, _Lists, _Lists], Tensor] = _Sum.apply
-_gather: Callable[[Tensor, _Lists, Tensor], Tensor] = _Gather.apply
-_spread: Callable[[Tensor, Tensor, _Lists], Tensor] = _Spread.apply
-_update: Callable[[Tensor, Tensor, Tensor], Tensor] = _Update.apply
+    def codes_of_messages(self, kinds: Int64) -> Codes:
+        """Return for each bond that gets a message a code of the kinds that it comes from."""
+        inner = slice(self.n_inner)
+        return self.codes_at_atoms(kinds)[self.starts[inner]] - mixed(kinds)[self.back[inner]]

@@ -20,7 +20,9 @@ from chemprop.nn import (
 )
 from torch import Tensor
 
+from chemprop_hpo.hpo.chemistry.models.alike import Alike
 from chemprop_hpo.hpo.chemistry.models.bond_messages import summed_messages
+from chemprop_hpo.hpo.chemistry.models.row_sums import spread
 
 __all__ = ["quicken"]
 
@@ -67,17 +69,19 @@ class _QuickMessages:
 
 class _QuickBondMessages(_QuickMessages, BondMessagePassing):
     def forward(self, bmg: BatchMolGraph, V_d: Tensor | None = None) -> Tensor:  # noqa: N803
-        if self.undirected or bmg.V.device.type != "cpu":
+        if self.undirected or not _has_plain_features(bmg):
             return super().forward(bmg, V_d)
         bmg = self.graph_transform(bmg)
-        sums = summed_messages(self, bmg)
+        elements = Alike.by_row(bmg.V)
+        sums, atoms = summed_messages(self, bmg, elements)
         if V_d is not None:
-            return self.finalize(sums, bmg.V, V_d)
-        # The features of atoms have no gradient: kept apart from the sums they cost none.
+            return self.finalize(spread(sums, atoms.group), bmg.V, V_d)
         of_atoms, of_sums = self.W_o.weight.split([bmg.V.shape[1], sums.shape[1]], dim=1)
-        own = torch.addmm(self.W_o.bias, bmg.V, of_atoms.T)
-        atoms: Tensor = self.dropout(self.tau(torch.addmm(own, sums, of_sums.T)))
-        return atoms
+        features = bmg.V.index_select(0, torch.from_numpy(elements.firsts))
+        own = torch.addmm(self.W_o.bias, features, of_atoms.T)
+        own = spread(own, elements.group[atoms.firsts])
+        states: Tensor = self.dropout(self.tau(torch.addmm(own, sums, of_sums.T)))
+        return states if atoms.is_apart else spread(states, atoms.group)
 
     def initialize(self, bmg: BatchMolGraph) -> Tensor:
         starts = bmg.V.index_select(0, bmg.edge_index[0])
@@ -88,6 +92,15 @@ class _QuickBondMessages(_QuickMessages, BondMessagePassing):
         sums = _sums(H, bmg.edge_index[1], len(bmg.V))
         arriving = sums.index_select(0, bmg.edge_index[0])
         return arriving - H.index_select(0, bmg.rev_edge_index)
+
+
+def _has_plain_features(bmg: BatchMolGraph) -> bool:
+    return all(
+        features.device.type == "cpu"
+        and features.dtype in (torch.float32, torch.float64)
+        and not features.requires_grad
+        for features in (bmg.V, bmg.E)
+    )
 
 
 class _QuickAtomMessages(_QuickMessages, AtomMessagePassing):

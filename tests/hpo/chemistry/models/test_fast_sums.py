@@ -57,12 +57,16 @@ BOND_LAYERS = (
     {"activation": "PRELU"},
     {"activation": "TANH", "aggregation": "sum"},
     {"depth": 1},
+    {"depth": 2},
+    {"depth": 3, "message_bias": True},
 )
 SMILES = {
     "an atom alone": ["C"],
     "atoms without any bond": ["[Na+].[Cl-]", "C"],
     "one bond": ["CC"],
     "terminal atoms only": ["CC", "C=O", "[H][H]"],
+    "equal molecules": ["CCO", "CCO", "OCC", "CCCCCC", "CCCCCC"],
+    "no two bonds alike": ["N#CC(=O)SCF"],
     "branches, rings and parts": ["CC(C)(C)C(F)(F)F", "c1ccc2ccccc2c1", "CCO.[Na+]", "C1CC1", "O"],
 }
 
@@ -98,6 +102,31 @@ def test_the_same_are_dropped_as_by_stock_chemprop(fold):
     other = _with_seed(stock, batch.bmg, 2)
     assert torch.allclose(first, second, rtol=1e-5, atol=1e-6)
     assert not torch.allclose(first, other, rtol=1e-2)
+
+
+def test_gradients_with_dropout_are_those_of_stock_chemprop(fold):
+    settings = ModelConfig(message_hidden_dim=16, depth=3, dropout=0.3)
+    batch = Batches(fold, settings).cut(fold.train)
+    stock = made(settings, fold).train()
+    ours = quicken(copy.deepcopy(stock))
+    for model in (stock, ours):
+        torch.manual_seed(1)
+        model.message_passing(batch.bmg).square().sum().backward()
+    pairs = zip(stock.message_passing.parameters(), ours.message_passing.parameters(), strict=True)
+    for one, other in pairs:
+        assert torch.allclose(one.grad, other.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_features_may_have_gradients(fold):
+    settings = ModelConfig(message_hidden_dim=16, depth=3)
+    stock = made(settings, fold)
+    gradients = []
+    for model in (stock, quicken(copy.deepcopy(stock))):
+        bmg = Batches(fold, settings).cut(fold.train).bmg
+        bmg.V.requires_grad_()
+        model.fingerprint(bmg).square().sum().backward()
+        gradients.append(bmg.V.grad)
+    assert torch.allclose(*gradients, rtol=1e-4, atol=1e-6)
 
 
 def _with_seed(model, bmg, seed):
