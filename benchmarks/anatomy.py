@@ -20,7 +20,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 from torch.profiler import ProfilerActivity, profile
-from training import Task, cpu_s, loop, options_of, task_of, trial
+from training import Task, loop, options_of, spent, task_of, trial
 
 from chemprop_hpo.hpo.chemistry.models.fast_sums import quicken
 
@@ -59,13 +59,15 @@ def _options() -> argparse.Namespace:
 def _anatomy(task: Task, repeats: int) -> tuple[dict[str, float], dict[str, float]]:
     stock, own = task.stock_batches(), task.own_batches()
     ways: dict[str, Callable[[], object]] = {
-        "stock": lambda: loop(task, task.model(), stock, validated=False),
-        "bare": lambda: loop(task, quicken(task.model()), own, validated=False),
+        "stock": lambda: loop(task, task.model(), stock, is_stock=True),
+        "bare": lambda: loop(task, quicken(task.model()), own),
         "validated": lambda: loop(task, quicken(task.model()), own, validated=True),
         "trial": lambda: trial(task),
     }
     ways["bare"]()  # the first of all pays for what torch sets up
-    found = [{name: cpu_s(way) / task.epochs for name, way in ways.items()} for _ in range(repeats)]
+    found = [
+        {name: spent(way, task.epochs).cpu for name, way in ways.items()} for _ in range(repeats)
+    ]
     seconds = {name: statistics.median(times[name] for times in found) for name in ways}
     ours = _parts(ways["bare"], seconds["bare"])
     ours[REST[0]] = seconds["validated"] - seconds["bare"]

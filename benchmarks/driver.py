@@ -1,6 +1,6 @@
 """What a report costs the driver, held against bare Ray Tune.
 
-    python benchmarks/driver.py [--workers 1 2 4 8] [--trials 16] [--epochs 27] [--repeats 3]
+    python benchmarks/driver.py [--workers 1 2 4 8] [--trials 64] [--epochs 27] [--repeats 3]
 
 Trials that train nothing report as fast as they can: to Tune alone (``bare``: a class trainable,
 workers used again, no loggers), and to a sweep with more and more of its parts: the study in
@@ -10,7 +10,8 @@ in one process on one Ray.
 
 Of each there is the CPU time of the driver's process, all its threads, from the first report to
 the end of the sweep, divided by the number of reports; and its ratio to ``bare`` within one
-repeat: median, least and most.
+repeat: median, least and most. What a sweep costs once, such as MLflow's own run of it, and what
+a trial costs at its beginning and end are in it, shared out.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import argparse
 import logging
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +31,7 @@ from typing import Any, cast
 
 import optuna
 import ray
+from limits import Figure, exit_code
 from ray import tune
 from rich.console import Console
 
@@ -49,11 +52,13 @@ from chemprop_hpo.storage.database import open_database
 from chemprop_hpo.storage.studies import open_or_create_study
 
 PARTS = ("database", "asha", "display", "mlflow")
+LIMIT = 1.5
+"""The most that a report may cost with all of them, as a multiple of ``bare``."""
 
 
-def main() -> None:
-    """Run, and print the table."""
-    options = _options()
+def main() -> int:
+    """Run, print the table, and return the exit code."""
+    options, figures = _options(), []
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     # There may be more workers than cores: only the driver's time is counted.
@@ -68,12 +73,14 @@ def main() -> None:
             ]
             for line in _lines(workers, found):
                 print(line, flush=True)
+            figures += _figures(workers, found)
+    return exit_code(figures)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=27)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
@@ -261,5 +268,12 @@ def _lines(workers: int, found: Sequence[Mapping[str, float]]) -> Iterator[str]:
         yield f"| {workers} | {name} | {cost:.2f} | {shown} |"
 
 
+def _figures(workers: int, found: Sequence[Mapping[str, float]]) -> Iterator[Figure]:
+    name = " + ".join(PARTS)
+    if name in found[0]:
+        ratio = statistics.median(times[name] / times["bare"] for times in found)
+        yield Figure(f"{name} / bare, {workers} at once", ratio, LIMIT)
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

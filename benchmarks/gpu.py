@@ -34,12 +34,15 @@ from chemprop_hpo.hpo.chemistry.training.optimizers import build_optimizer, buil
 from chemprop_hpo.hpo.chemistry.training.train import train
 
 MB = 1e6
+START_S = 300.0
 EVERY_S = 0.05
 
 
 def main() -> None:
     """Train, and print both tables."""
     options = _options()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("torch finds no GPU here; --device cpu tries the program out")
     name = torch.cuda.get_device_name() if options.device == "cuda" else processor()
     print(f"torch {torch.__version__}, {name}\n")
     for line in (*_ways(options), "", *_shared(options)):
@@ -140,7 +143,8 @@ def _shared(options: argparse.Namespace) -> Iterator[str]:
 def _at_once(options: argparse.Namespace, count: int) -> tuple[float, float]:
     """Return epochs a second of so many trials at once, and the most memory of the GPU, bytes."""
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(count)
+    # Where one dies, of memory for example, the others end too.
+    barrier = context.Barrier(count, timeout=START_S)
     with context.Manager() as manager:
         spans: Any = manager.list()
         before = _used(options.device)
@@ -156,7 +160,7 @@ def _at_once(options: argparse.Namespace, count: int) -> tuple[float, float]:
         if len(spans) < count:
             raise SystemExit(f"{count - len(spans)} of {count} trials at once failed")
         lasted = max(end for _, end in spans) - min(begin for begin, _ in spans)
-    return count * options.epochs / lasted, most - before
+    return count * (options.epochs - 1) / lasted, most - before
 
 
 def _used(device: str) -> int:
@@ -173,14 +177,16 @@ def _trial(options: argparse.Namespace, barrier: Any, spans: Any) -> None:
     spec = TrainingSpec(
         config.model, config.optimization, task.epochs, seed=0, device=options.device
     )
-    barrier.wait()
-    began = time.time()
+    ends = []
 
     def on_epoch(report: EpochReport, progress: object) -> bool:
+        if not ends:
+            barrier.wait()  # the first epoch pays for what is set up
+        ends.append(time.time())
         return True
 
     train(spec, task.fold, on_epoch)
-    spans.append((began, time.time()))
+    spans.append((ends[0], ends[-1]))
 
 
 if __name__ == "__main__":

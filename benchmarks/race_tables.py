@@ -12,6 +12,8 @@ from race_results import SIDES, Result, Setting, best_at
 
 __all__ = ["LIMITS", "Judged", "draw", "judge", "report"]
 
+OURS = ("ours", "whole", "floor", "ensembles")
+
 Repeat = Mapping[str, Result]
 """The results of one repeat, by side."""
 
@@ -40,14 +42,18 @@ class Judged:
     values: tuple[float, ...]
     notes: tuple[str, ...] = ()
     judged: bool = True
+    failed: bool = False
+    """Whether a side of ours did not do all that was asked."""
 
     @property
     def verdict(self) -> str:
         """``met``, ``MISSED``, or why it is open."""
+        if not self.judged:
+            return "not judged: other settings"
+        if self.failed:
+            return "MISSED"
         if not self.values:
             return "not measured"
-        if not self.judged:
-            return "not judged: not a full run"
         # One repeat that is worse may be the machine; the median is ours.
         return "met" if self.limit.met(statistics.median(self.values)) else "MISSED"
 
@@ -57,12 +63,20 @@ def _cpu(side: str) -> Callable[[Repeat], float | None]:
 
 
 def _cpu_ratio(one: str, other: str) -> Callable[[Repeat], float | None]:
-    return lambda repeat: _ratio(_cpu(one)(repeat), _cpu(other)(repeat))
+    def ratio(repeat: Repeat) -> float | None:
+        # What trials in flight have cost is no part of those that were finished.
+        if not repeat[other].complete:
+            return None
+        return _ratio(_cpu(one)(repeat), _cpu(other)(repeat))
+
+    return ratio
 
 
 def _faster(repeat: Repeat) -> float | None:
     ours, theirs = repeat["ours"], repeat["hpopt"]
-    return theirs.cost.wall_s / ours.cost.wall_s if ours.complete else None
+    # One that broke off by itself might have gone on for any time, or no time.
+    is_bound = theirs.complete or theirs.cost.timed_out
+    return theirs.cost.wall_s / ours.cost.wall_s if ours.complete and is_bound else None
 
 
 def _ensembles_faster(repeat: Repeat) -> float | None:
@@ -75,9 +89,7 @@ def _behind(repeat: Repeat) -> float | None:
     """Return how much worse ours is than hpopt at the end of ours."""
     at = repeat["ours"].cost.wall_s
     ours, theirs = (best_at(repeat[side].figures.curve, at) for side in ("ours", "hpopt"))
-    if ours is None:
-        return None
-    return 0.0 if theirs is None else max(0.0, ours - theirs)
+    return None if ours is None or theirs is None else max(0.0, ours - theirs)
 
 
 def _ratio(one: float | None, other: float | None) -> float | None:
@@ -139,14 +151,20 @@ LIMITS = (
 """Set for two cores, ESOL, 32 trials of 27 epochs, hidden sizes of 300."""
 
 
-def judge(results: Sequence[Result], *, full: bool) -> list[Judged]:
-    """Hold what was measured against the limits."""
+def judge(results: Sequence[Result], *, usual: bool) -> list[Judged]:
+    """Hold what was measured against the limits, which are set for the usual settings."""
     repeats = _by_repeat(results)
     judged = []
     for limit in LIMITS:
         both = [repeat for repeat in repeats if all(side in repeat for side in limit.sides)]
         values = [value for repeat in both if (value := limit.figure(repeat)) is not None]
-        judged.append(Judged(limit, tuple(values), _notes(limit, both), full))
+        failed = any(
+            side in repeat and not repeat[side].complete
+            for repeat in repeats
+            for side in limit.sides
+            if side in OURS
+        )
+        judged.append(Judged(limit, tuple(values), _notes(limit, both), usual, failed))
     return judged
 
 
@@ -154,12 +172,14 @@ def _notes(limit: Limit, repeats: Sequence[Repeat]) -> tuple[str, ...]:
     """Say what a reader of a figure must know: what was stopped, and what was scaled."""
     notes = []
     for repeat in repeats:
+        if len({repeat[side].machine.get("commit") for side in limit.sides}) > 1:
+            notes.append("sides of different commits")
         for side in limit.sides:
             one = repeat[side]
             if side == "train":
                 notes.append(f"scaled from {one.figures.finished} runs of `chemprop train`")
-            elif not one.complete:
-                at_least = "at least; " if side == "hpopt" and limit.least else ""
+            if not one.complete:
+                at_least = "at least; " if one.cost.timed_out and limit.least else ""
                 notes.append(f"{at_least}{SIDES[side]}: {_progress(one)}")
     return tuple(dict.fromkeys(notes))
 
@@ -182,7 +202,9 @@ def report(results: Sequence[Result], setting: Setting, judged: Sequence[Judged]
     yield (
         f"ESOL, 70 % training, 10 % validation, 20 % test; {setting.trials} trials of at most "
         f"{setting.epochs} epochs, hidden sizes 300, batches of 64, {setting.cpus} at once with "
-        "one thread each. Medians over repeats, with least and most. No side logs to MLflow."
+        "one thread each. Medians over repeats, with least and most. No side logs to MLflow. "
+        "A trial of ours counts with its best epoch, one of `chemprop hpopt` and of the bare loop "
+        "with its last."
     )
     yield ""
     yield from _machine_lines(results)

@@ -1,18 +1,22 @@
 """Which way of searching finds good models soonest: replays of sweeps from a table of trainings.
 
-    python benchmarks/search.py --data DATA --curves CURVES --out OUT [--seeds 5 ...]
+    python benchmarks/search.py --curves CURVES --out OUT [--seeds 20] [--only esol freesolv hlm]
 
 ``CURVES`` is what `curves.py` wrote: every point of a small space, trained to its end. A replay
 is a sweep whose trainings are looked up: the package's own sampler, space and ASHA decide, two
-workers train at once, and the clock goes on by the CPU time that each epoch took. So a
-sweep of an hour takes seconds, and many seeds and settings can be held against each other at
-equal time. A point that is suggested twice has the same curve twice.
+workers train at once, and the clock goes on by the CPU time that each epoch took, and by what a
+trial and a report cost besides. So a sweep of an hour takes seconds, and many seeds and settings
+can be held against each other at equal time. A trial counts when it is complete, as in a study.
+
+What it leaves out: each point was trained once, so a point that is suggested again has the same
+curve again (the tables say how many of the suggestions were of other points), and all seeds share
+the chance that was in the trainings. The sign test is over the draws of the samplers only.
 
 Written are ``OUT/<data set>.png``, the best validation RMSE so far against time as median and
 quartiles over seeds, and tables in Markdown: the four ways of the picture, then TPE with ASHA
 with one setting changed. In the tables regret is the best value so far minus the best of
 the whole space, averaged over a sweep's time; a sign test says whether a setting differs from
-the default over the same seeds.
+the default over the same seeds, p multiplied by the number of ways (Bonferroni).
 """
 
 from __future__ import annotations
@@ -30,8 +34,8 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import optuna
-from curves import EPOCHS, SETS, Curve, key_of, read_curves, settings_of
-from optuna.trial import Trial, TrialState
+from curves import EPOCHS, SETS, Curve, key_of, points_of, read_curves, settings_of
+from optuna.trial import FrozenTrial, Trial, TrialState
 from scipy.stats import binomtest
 
 from chemprop_hpo.configs.load import load_stored
@@ -40,8 +44,11 @@ from chemprop_hpo.hpo.search.asha import Asha
 from chemprop_hpo.hpo.search.reports import TrialReport
 from chemprop_hpo.hpo.search.sampler import build_sampler
 from chemprop_hpo.hpo.search.space import Space
+from chemprop_hpo.hpo.search.tpe import seed_of
 
 WORKERS = 2
+TRIAL_S, REPORT_S = 0.3, 0.02
+"""What a trial and an epoch cost besides training: start, models stored, and driver."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Way:
     name: str
     sampler: str = "tpe"
     scheduler: str = "asha"
-    grace_period: int = 3
+    grace_period: int = 2
     reduction_factor: float = 3
     startup: int = 10
     group: bool = True
@@ -70,6 +77,7 @@ class Way:
 
 
 DEFAULT = Way("tpe + ASHA")
+"""A grace period of a fifteenth of the epochs, and all else as the package has it."""
 WAYS = (
     DEFAULT,
     Way("tpe", scheduler="none"),
@@ -77,11 +85,25 @@ WAYS = (
     Way("random", sampler="random", scheduler="none"),
 )
 CHANGES = (
-    *(replace(DEFAULT, name=f"grace_period {n}", grace_period=n) for n in (1, 5, 9)),
+    *(replace(DEFAULT, name=f"grace_period {n}", grace_period=n) for n in (1, 3, 5, 9)),
     *(replace(DEFAULT, name=f"reduction_factor {n}", reduction_factor=n) for n in (2, 4)),
     *(replace(DEFAULT, name=f"n_startup_trials {n}", startup=n) for n in (5, 20, 40)),
     replace(DEFAULT, name="parameters of a branch one by one", group=False),
 )
+
+
+class _OneByOne(optuna.samplers.TPESampler):
+    """TPE without groups, seeded by trial as the package's own is."""
+
+    def __init__(self, seed: int, startup: int) -> None:
+        super().__init__(n_startup_trials=startup, multivariate=True, constant_liar=True, seed=seed)
+        self._seed_of_study = seed
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Seed the draws of a trial."""
+        seed = seed_of(self._seed_of_study, trial.number)
+        for random in (self._rng, self._random_sampler._rng):
+            random.rng.seed(seed)
 
 
 @dataclass(frozen=True)
@@ -105,9 +127,11 @@ class Replay:
     moments: tuple[float, ...]
     values: tuple[float, ...]
     trials: int
+    points: int
+    """How many different ones the trials tried."""
 
     def at(self, moment: float) -> float:
-        """Return the best value at a moment; NaN before the first epoch."""
+        """Return the best value at a moment; NaN before the first trial is complete."""
         place = int(np.searchsorted(self.moments, moment, side="right"))
         return self.values[place - 1] if place else np.nan
 
@@ -118,7 +142,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.only:
-        table = _table(name, options)
+        table = _table(name, options.curves, options.trials)
         sweeps = {
             way.name: [replay(table, way, seed) for seed in range(options.seeds)]
             for way in (*WAYS, *CHANGES)
@@ -130,7 +154,6 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     parser.add_argument("--curves", type=Path, required=True, metavar="DIR")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--only", nargs="+", choices=SETS, default=list(SETS))
@@ -141,11 +164,15 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _table(name: str, options: argparse.Namespace) -> Table:
-    settings = settings_of(name, options.data, options.curves)
-    curves = {key_of(curve.point): curve for curve in read_curves(options.curves / f"{name}.jsonl")}
+def _table(name: str, folder: Path, trials: int) -> Table:
+    settings = settings_of(name, folder, folder)
+    curves = {key_of(curve.point): curve for curve in read_curves(folder / f"{name}.jsonl")}
+    asked = len(points_of(load_stored(settings).config))
+    if len(curves) < asked:
+        raise SystemExit(f"{folder / name}.jsonl: {len(curves)} of {asked} points; run curves.py")
     whole = statistics.mean(sum(curve.seconds) for curve in curves.values())
-    return Table(settings, curves, whole * options.trials / WORKERS)
+    whole += TRIAL_S + EPOCHS * REPORT_S
+    return Table(settings, curves, whole * trials / WORKERS)
 
 
 # ----------------------------------------------------------------------------- one sweep
@@ -165,52 +192,57 @@ class _Sweep:
         self._space = Space.of(config)
         sampler = build_sampler(config.sampler, config.seed, self._space)
         if not way.group:
-            sampler = optuna.samplers.TPESampler(
-                n_startup_trials=way.startup,
-                multivariate=True,
-                constant_liar=True,
-                seed=config.seed,
-            )
+            sampler = _OneByOne(config.seed, way.startup)
         self._study = optuna.create_study(sampler=sampler)
         asha = Asha(config.scheduler, EPOCHS, "min", lambda ray_id: (ray_id, 0))
         self._asha = asha if config.scheduler.type == "asha" else None
+        self._points: set[str] = set()
         self._moments: list[float] = []
         self._values: list[float] = []
 
     def run(self) -> Replay:
         queue: list[tuple[float, int, Trial, Curve, int]] = []
         for worker in range(WORKERS):
-            trial, curve = self._begin()
-            queue.append((curve.seconds[0], worker, trial, curve, 1))
+            queue.append(self._begin(0.0, worker))
         heapq.heapify(queue)
         while queue:
             moment, worker, trial, curve, epoch = heapq.heappop(queue)
             if moment > self._table.lasts_s:
                 continue
             if self._goes_on(trial, curve, epoch, moment):
-                following = moment + curve.seconds[epoch], worker, trial, curve, epoch + 1
+                lasts = curve.seconds[epoch] + REPORT_S
+                heapq.heappush(queue, (moment + lasts, worker, trial, curve, epoch + 1))
             else:
-                trial, curve = self._begin()
-                following = moment + curve.seconds[0], worker, trial, curve, 1
-            heapq.heappush(queue, following)
-        return Replay(tuple(self._moments), tuple(self._values), len(self._study.trials))
+                heapq.heappush(queue, self._begin(moment, worker))
+        return Replay(
+            tuple(self._moments), tuple(self._values), len(self._study.trials), len(self._points)
+        )
 
-    def _begin(self) -> tuple[Trial, Curve]:
+    def _begin(self, moment: float, worker: int) -> tuple[float, int, Trial, Curve, int]:
         trial = self._study.ask()
-        return trial, self._table.curves[key_of(self._space.suggest(trial))]
+        key = key_of(self._space.suggest(trial))
+        self._points.add(key)
+        curve = self._table.curves[key]
+        return moment + TRIAL_S + curve.seconds[0] + REPORT_S, worker, trial, curve, 1
 
     def _goes_on(self, trial: Trial, curve: Curve, epoch: int, moment: float) -> bool:
+        if epoch > len(curve.values):
+            self._study.tell(trial, state=TrialState.FAIL)
+            return False
         best = min(curve.values[:epoch])
-        if not self._values or best < self._values[-1]:
-            self._moments.append(moment)
-            self._values.append(best)
         trial.report(best, epoch)
         is_stopped = self._is_stopped(trial, best, epoch)
         if epoch == EPOCHS:
-            self._study.tell(trial, best)
+            self._complete(trial, best, moment)
         elif is_stopped:
             self._study.tell(trial, state=TrialState.PRUNED)
         return epoch < EPOCHS and not is_stopped
+
+    def _complete(self, trial: Trial, value: float, moment: float) -> None:
+        self._study.tell(trial, value)
+        if not self._values or value < self._values[-1]:
+            self._moments.append(moment)
+            self._values.append(value)
 
     def _is_stopped(self, trial: Trial, best: float, epoch: int) -> bool:
         if self._asha is None:
@@ -228,34 +260,38 @@ def _lines(name: str, table: Table, sweeps: Mapping[str, Sequence[Replay]]) -> I
         f"\n{name}: {len(table.curves)} points, the best {table.best:.3f}; a sweep lasts "
         f"{table.lasts_s:,.0f} s of two workers, {len(sweeps[DEFAULT.name])} seeds"
     )
-    yield "\n| search | trials | best at a quarter | half | the end | mean regret | and default |"
+    yield (
+        "\n| search | trials (other points) | best at a quarter | half | the end | mean regret "
+        "| and default |"
+    )
     yield "|---|---|---|---|---|---|---|"
     reference = [_regret(one, table) for one in sweeps[DEFAULT.name]]
     for way, of_way in sweeps.items():
         trials = statistics.median(one.trials for one in of_way)
+        points = statistics.median(one.points for one in of_way)
         bests = [_mean_at(of_way, table.lasts_s * part) for part in (0.25, 0.5, 1.0)]
         regrets = [_regret(one, table) for one in of_way]
-        cells = [f"{trials:.0f}", *(f"{best:.3f}" for best in bests)]
-        cells += [f"{statistics.mean(regrets):.4f}", _sign(regrets, reference)]
+        cells = [f"{trials:.0f} ({points:.0f})", *(f"{best:.3f}" for best in bests)]
+        cells += [f"{statistics.mean(regrets):.4f}", _sign(regrets, reference, len(sweeps))]
         yield f"| {way} | " + " | ".join(cells) + " |"
 
 
 def _mean_at(sweeps: Sequence[Replay], moment: float) -> float:
-    return statistics.mean(one.at(moment) for one in sweeps)
+    return float(np.nanmean([one.at(moment) for one in sweeps]))
 
 
 def _regret(sweep: Replay, table: Table) -> float:
-    """Return the mean distance from the best of the space, from the first epochs to the end."""
-    moments = np.linspace(table.lasts_s / 20, table.lasts_s, 400)
+    """Return the mean distance from the best of the space, from a fifth of the time to the end."""
+    moments = np.linspace(table.lasts_s / 5, table.lasts_s, 400)
     return float(np.nanmean([sweep.at(moment) for moment in moments]) - table.best)
 
 
-def _sign(regrets: Sequence[float], reference: Sequence[float]) -> str:
+def _sign(regrets: Sequence[float], reference: Sequence[float], n_ways: int) -> str:
     better = sum(one < other for one, other in zip(regrets, reference, strict=True))
     worse = sum(one > other for one, other in zip(regrets, reference, strict=True))
     if better + worse == 0:
         return ""
-    p = binomtest(better, better + worse).pvalue
+    p = min(1.0, binomtest(better, better + worse).pvalue * (n_ways - 1))
     return f"better in {better}, worse in {worse} (p {p:.2g})"
 
 
@@ -271,7 +307,7 @@ def draw(name: str, table: Table, sweeps: Mapping[str, Sequence[Replay]], file: 
         (line,) = axes.plot(moments[known] / 60, middle, label=way.name)
         axes.fill_between(moments[known] / 60, low, high, color=line.get_color(), alpha=0.15)
     axes.axhline(table.best, color="0.5", lw=1, ls=":", label="best of the space")
-    tail = [one.at(table.lasts_s / 20) for way in WAYS for one in sweeps[way.name]]
+    tail = [one.at(table.lasts_s / 5) for way in WAYS for one in sweeps[way.name]]
     axes.set_ylim(table.best - 0.01 * table.best, np.nanquantile(tail, 0.75))
     axes.set_xlabel("minutes of two workers")
     axes.set_ylabel("best validation RMSE so far")

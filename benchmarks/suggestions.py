@@ -26,7 +26,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -39,7 +39,9 @@ from chemprop_hpo.configs.load import LoadedSweep, load_sweep
 from chemprop_hpo.configs.schema import SamplerConfig
 from chemprop_hpo.hpo.events import Audience
 from chemprop_hpo.hpo.search import tpe
+from chemprop_hpo.hpo.search.asha import Asha
 from chemprop_hpo.hpo.search.book import TrialBook
+from chemprop_hpo.hpo.search.past import PastTrials
 from chemprop_hpo.hpo.search.sampler import build_sampler
 from chemprop_hpo.hpo.search.searcher import StudySearcher
 from chemprop_hpo.hpo.search.source import TrialSource
@@ -80,9 +82,20 @@ def _options() -> argparse.Namespace:
 # --------------------------------------------------------------------------- cost
 
 
+class _Costs(NamedTuple):
+    """CPU seconds of what a driver does with a study of so many trials."""
+
+    opening: float
+    """Until it may begin: the study, its orphans, and ASHA's rungs."""
+    first: float
+    later: float
+    stock: float
+    best: float
+
+
 def _costs(sizes: Sequence[int]) -> Iterator[str]:
-    yield "| trials | opened | one suggestion | stock ask and suggest | best ten, counts |"
-    yield "|---|---|---|---|---|"
+    yield "| trials | opened | first suggestion | a later one | stock ask and suggest | best ten |"
+    yield "|---|---|---|---|---|---|"
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
             url = f"sqlite:///{folder}/studies.db"
@@ -96,26 +109,25 @@ def _sweep(folder: str, url: str, size: int) -> LoadedSweep:
     return load_sweep(SWEEP, [*wanted, f"num_samples={size + 1000}", "scheduler.max_t=27"])
 
 
-def _cost(url: str, loaded: LoadedSweep) -> tuple[float, float, float, float]:
-    """Return CPU seconds of opening, a suggestion, a stock suggestion, and the best ten."""
+def _cost(url: str, loaded: LoadedSweep) -> _Costs:
+    config = loaded.config
     with open_database(url) as db:
+        began = time.process_time()
         study = open_study(db, STUDY)
-        opened = _cpu_s(lambda: counts(study))
-        searcher = _searcher(db, study, loaded)
-        searcher.suggest("first")  # the first of all pays for what is set up
-        ours = [_cpu_s(lambda i=i: searcher.suggest(f"{i}")) for i in range(SUGGESTIONS)]
+        study.sampler = build_sampler(config.sampler, config.seed, Space.of(config))
+        driver = Driver.register(db, study)
+        source = TrialSource(db, study, driver, config.num_samples, [])
+        source.take_up_orphans()
+        asha = Asha(config.scheduler, config.max_epochs, config.mode, lambda ray_id: None)
+        asha.rebuild(PastTrials(study).look())
+        opening = time.process_time() - began
+        book = TrialBook(db, Audience([]))
+        searcher = StudySearcher(config, source, book, 1000, lambda ray_id: False)
+        spent = [_cpu_s(lambda i=i: searcher.suggest(f"{i}")) for i in range(SUGGESTIONS + 1)]
         best = _cpu_s(lambda: (best_trials(study, 10), counts(study)))
     with open_database(url) as db:
-        stock = _stock(db, loaded)
-    return opened, statistics.median(ours), statistics.median(stock), best
-
-
-def _searcher(db: Database, study: optuna.Study, loaded: LoadedSweep) -> StudySearcher:
-    config = loaded.config
-    study.sampler = build_sampler(config.sampler, config.seed, Space.of(config))
-    driver = Driver.register(db, study)
-    source = TrialSource(db, study, driver, config.num_samples, [])
-    return StudySearcher(config, source, TrialBook(db, Audience([])), 1000, lambda ray_id: False)
+        stock = statistics.median(_stock(db, loaded))
+    return _Costs(opening, spent[0], statistics.median(spent[1:]), stock, best)
 
 
 def _stock(db: Database, loaded: LoadedSweep) -> list[float]:
@@ -319,7 +331,7 @@ def _run(
     sampler = stock_sampler(seed) if stock else build_sampler(SamplerConfig(), seed)
     study = optuna.create_study(sampler=sampler)
     study.optimize(function, n_trials=trials)
-    return [trial.value or 0.0 for trial in study.get_trials(deepcopy=False)]
+    return [trial.values[0] for trial in study.get_trials(deepcopy=False)]
 
 
 def _spread(values: Sequence[float]) -> str:

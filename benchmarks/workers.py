@@ -1,6 +1,6 @@
-"""What a worker costs: its memory, the start of a trial, the way to the first epoch, the disk.
+"""What a worker costs: its memory, the start of a trial, the disk.
 
-    python benchmarks/workers.py {memory,driver,start,first-epoch,disk} --file molecules.csv \\
+    python benchmarks/workers.py {memory,driver,start,disk} --file molecules.csv \\
         --target activity [--smiles smiles] [--molecules 100000] [--workers 4] [--repeats 3]
 
 - ``memory``: private memory (pages that no other process has) of ``--workers`` workers in Ray, each
@@ -8,9 +8,7 @@
   molecules of the file are repeated as often as need be, and each training is of 1,000 of them.
 - ``driver``: the most memory that featurising so many molecules takes, against what it leaves.
 - ``start``: CPU seconds of a worker that is warm from being given a trial to its first batch.
-- ``first-epoch``: wall and CPU seconds from the start of a process to the first report of a sweep
-  of one trial, against those of one that only imports the libraries, in turn.
-- ``disk``: what all processes of a sweep of three trials write, and what is left of it.
+- ``disk``: what a sweep of three trials of 27 epochs writes, and what is left of it.
 
 ``--features`` names molecule features, ``rdkit_2d`` for example. Molecules should be drug-like
 for the first two.
@@ -32,13 +30,12 @@ from typing import Any
 
 import numpy as np
 import psutil
+import yaml
 from processes import measure
 
 MB = 1e6
 FEW = 100
 TRAINED, VALIDATED = 1_000, 250
-BARE = "import ray.tune, optuna, torch, lightning, chemprop"
-SAID = "first epoch after"
 
 
 def main() -> None:
@@ -57,32 +54,32 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--molecules", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=None, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _loaded(options: argparse.Namespace, **sections: Any) -> Any:
+def _loaded(options: argparse.Namespace) -> Any:
     from chemprop_hpo.configs.load import load_stored
 
-    return load_stored(
-        {
-            "data": {
-                "file": str(options.file.absolute()),
-                "smiles_col": options.smiles,
-                "target_cols": [options.target],
-            },
-            "model": {
-                "depth": 3,
-                "message_hidden_dim": 300,
-                "hidden_dim": 300,
-                "molecule_features": options.features,
-            },
-            "optimization": {"batch_size": 64, "max_epochs": 3},
-            "scheduler": {"type": "none", "max_t": 3},
-            "mlflow": {"tracking": False},
-            **sections,
-        }
-    )
+    return load_stored(_settings(options, epochs=3))
+
+
+def _settings(options: argparse.Namespace, epochs: int) -> dict[str, Any]:
+    return {
+        "data": {
+            "file": str(options.file.absolute()),
+            "smiles_col": options.smiles,
+            "target_cols": [options.target],
+        },
+        "model": {
+            "depth": 3,
+            "message_hidden_dim": 300,
+            "hidden_dim": 300,
+            "molecule_features": options.features,
+        },
+        "optimization": {"batch_size": 64, "max_epochs": epochs},
+        "scheduler": {"type": "none", "max_t": epochs},
+        "mlflow": {"tracking": False},
+    }
 
 
 def _fold(options: argparse.Namespace, config: Any, size: int) -> Any:
@@ -228,7 +225,7 @@ def _start(options: argparse.Namespace) -> None:
 
     config = _loaded(options).config
     fold = _fold(options, config, options.molecules)
-    Fitting.training_step = training_step  # type: ignore[method-assign,assignment]
+    Fitting.training_step = training_step
     with tempfile.TemporaryDirectory() as folder:
         trial = {"params": {}, "seed": 1, "reached": 0, "folder": "trial"}
         worker = _worker(TrialJob.of(config, Path(folder), train), trial, fold)
@@ -243,103 +240,37 @@ def _start(options: argparse.Namespace) -> None:
     print(f"{statistics.median(spent):.3f} ({min(spent):.3f} to {max(spent):.3f})")
 
 
-def _first_epoch(options: argparse.Namespace) -> None:
-    ours = [sys.executable, __file__, "one-sweep", *_same(options, "--workers", "1")]
-    rows = []
-    for _ in range(options.repeats):
-        with tempfile.TemporaryDirectory() as folder:
-            log = Path(folder, "log")
-            bare = measure([sys.executable, "-c", BARE], Path(folder), log)
-            sweep = measure([*ours, "--out", folder], Path(folder), log)
-            first = float(log.read_text().partition(SAID)[2].split()[0])
-        rows.append((bare.wall_s, bare.cpu_s, first, sweep.cpu_s))
-    print("| | median | least | most |\n|---|---|---|---|")
-    _line("imports alone, s", [row[0] for row in rows])
-    _line("to the first epoch, s", [row[2] for row in rows])
-    _line("ratio", [row[2] / row[0] for row in rows])
-    _line("imports alone, CPU-s", [row[1] for row in rows])
-    _line("all processes to the end of the sweep, CPU-s", [row[3] for row in rows])
-    _line("ratio", [row[3] / row[1] for row in rows])
-
-
-def _line(what: str, figures: list[float]) -> None:
-    found = (statistics.median(figures), min(figures), max(figures))
-    print(f"| {what} | {' | '.join(f'{figure:.2f}' for figure in found)} |")
-
-
-def _same(options: argparse.Namespace, *more: str) -> list[str]:
-    given = ["--file", str(options.file.absolute()), "--target", options.target]
-    return [*given, "--smiles", options.smiles, "--features", options.features, *more]
-
-
-def _one_sweep(options: argparse.Namespace) -> None:
-    """Run a sweep of so many trials as there are workers, of one epoch: what others measure."""
-    _sweep(options, trials=options.workers, epochs=1)
-
-
-def _sweep(options: argparse.Namespace, trials: int, epochs: int) -> None:
-    began = psutil.Process().create_time()
-    from chemprop_hpo.hpo.sweep import start_sweep
-
-    class FirstEpoch:
-        def __init__(self) -> None:
-            self.seen = False
-
-        def epoch_ended(self, event: Any) -> None:
-            if not self.seen:
-                print(SAID, f"{time.time() - began:.2f}", "s", flush=True)
-            self.seen = True
-
-        def __getattr__(self, name: str) -> Callable[..., None]:
-            return lambda *event: None
-
-    loaded = _loaded(
-        options,
-        optimization={"batch_size": 64, "max_epochs": epochs},
-        scheduler={"type": "none", "max_t": epochs},
-        search_space={"dropout": {"type": "uniform", "low": 0.0, "high": 0.4}},
-        num_samples=trials,
-        transfer_learning={"top_k": 1},
-        resources={"max_concurrent_trials": 1},
-        study={
-            "name": "workers",
-            "storage": f"sqlite:///{options.out}/studies.db",
-            "folder": str(options.out / "study"),
-        },
-    )
-    start_sweep(loaded, observers=[FirstEpoch()])
-
-
 # ------------------------------------------------------------------------ disk
 
 
 def _disk(options: argparse.Namespace) -> None:
     trials = 3
     with tempfile.TemporaryDirectory() as folder:
-        ours = [sys.executable, __file__, "long-sweep", *_same(options, "--workers", str(trials))]
-        cost = measure([*ours, "--out", folder], Path(folder), Path(folder, "log"))
+        place, study = Path(folder), Path(folder, "study")
+        sweep = _settings(options, epochs=27) | {
+            "search_space": {"dropout": {"type": "uniform", "low": 0.0, "high": 0.4}},
+            "num_samples": trials,
+            "transfer_learning": {"top_k": 1},
+            "resources": {"max_concurrent_trials": 1},
+            "study": {"storage": f"sqlite:///{place}/studies.db", "folder": str(study)},
+        }
+        (place / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+        command = [str(Path(sys.executable).with_name("chemprop-hpo")), "sweep", "sweep.yaml"]
+        cost = measure(command, place, place / "log")
         if cost.code:
-            sys.exit(Path(folder, "log").read_text())
-        left = [path for path in Path(folder, "study").rglob("*") if path.is_file()]
-        names = ", ".join(sorted(path.relative_to(folder).as_posix() for path in left))
+            sys.exit((place / "log").read_text())
+        left = [path for path in study.rglob("*") if path.is_file()]
+        names = ", ".join(sorted(path.relative_to(place).as_posix() for path in left))
         size = sum(path.stat().st_size for path in left) / MB
     print(f"{cost.written_mb / trials:.0f} MB written a trial by all processes; {size:.1f} MB left")
     print(f"left: {names}")
-
-
-def _long_sweep(options: argparse.Namespace) -> None:
-    """Run a sweep whose trials are of 27 epochs."""
-    _sweep(options, trials=options.workers, epochs=27)
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "memory": _memory,
     "driver": _driver,
     "start": _start,
-    "first-epoch": _first_epoch,
     "disk": _disk,
-    "one-sweep": _one_sweep,
-    "long-sweep": _long_sweep,
 }
 
 if __name__ == "__main__":

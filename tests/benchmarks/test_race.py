@@ -32,9 +32,9 @@ def result(side: str, *, finished: int = 32, asked: int = 32, **changes: Any) ->
     return Result(side, 0, SETTING, asked, cost, figures, 0.1, {"memory": "24 GiB"})
 
 
-def verdict(results: list[Result], words: str, *, full: bool = True) -> tuple[str, str]:
+def verdict(results: list[Result], words: str, *, usual: bool = True) -> tuple[str, str]:
     """Return the verdict on the one limit whose name has these words, and its notes."""
-    (one,) = (one for one in judge(results, full=full) if words in one.limit.name)
+    (one,) = (one for one in judge(results, usual=usual) if words in one.limit.name)
     return one.verdict, "; ".join(one.notes)
 
 
@@ -83,13 +83,30 @@ def test_a_run_that_hit_the_time_limit_says_at_least_and_what_it_did() -> None:
 def test_ours_that_did_not_finish_is_never_called_faster() -> None:
     stopped = result("ours", finished=8, timed_out=True)
     words = "wall time of `chemprop hpopt`"
-    assert verdict([stopped, result("hpopt", wall_s=9000.0)], words)[0] == "not measured"
+    assert verdict([stopped, result("hpopt", wall_s=9000.0)], words)[0] == "MISSED"
+
+
+def test_a_peer_that_broke_off_says_nothing() -> None:
+    broken = result("hpopt", wall_s=9000.0, finished=3, code=1)
+    assert verdict([result("ours"), broken], "wall time of `chemprop hpopt`")[0] == "not measured"
+    assert verdict([result("whole"), broken], "as a share of")[0] == "not measured"
+
+
+def test_a_side_of_ours_that_failed_misses_its_limits_whatever_else_was_run() -> None:
+    assert verdict([result("whole", finished=0, code=1)], "CPU seconds a trial")[0] == "MISSED"
+    assert verdict([], "CPU seconds a trial")[0] == "not measured"
+
+
+def test_sides_of_different_commits_are_said_to_be() -> None:
+    old = replace(result("hpopt"), machine={"commit": "a"})
+    new = replace(result("ours"), machine={"commit": "b"})
+    assert verdict([new, old], "wall time of `chemprop hpopt`")[1] == "sides of different commits"
 
 
 def test_ensembles_are_held_against_trainings_scaled_to_as_many() -> None:
     ensembles = result("ensembles", finished=75, asked=75, wall_s=500.0)
     trains = result("train", finished=6, asked=6, wall_s=120.0)
-    (one,) = (one for one in judge([ensembles, trains], full=True) if "train`" in one.limit.name)
+    (one,) = (one for one in judge([ensembles, trains], usual=True) if "train`" in one.limit.name)
     assert one.values == (3.0,)
     assert (one.verdict, one.notes) == ("met", ("scaled from 6 runs of `chemprop train`",))
 
@@ -97,7 +114,7 @@ def test_ensembles_are_held_against_trainings_scaled_to_as_many() -> None:
 def test_a_short_run_is_not_judged() -> None:
     slow = result("whole", cpu_s=32 * 90.0)
     assert verdict([slow], "CPU seconds a trial")[0] == "MISSED"
-    assert verdict([slow], "CPU seconds a trial", full=False)[0].startswith("not judged")
+    assert verdict([slow], "CPU seconds a trial", usual=False)[0].startswith("not judged")
 
 
 # ----------------------------------------------------------------------------- what is written
@@ -105,7 +122,7 @@ def test_a_short_run_is_not_judged() -> None:
 
 def test_every_row_has_as_many_cells_as_its_head(tmp_path: Path) -> None:
     results = [result("ours"), result("hpopt", finished=21, code=1)]
-    lines = list(report(results, SETTING, judge(results, full=False)))
+    lines = list(report(results, SETTING, judge(results, usual=False)))
     tables = "\n".join(lines).split("\n\n")
     rows = [block.splitlines() for block in tables if block.startswith("|")]
     assert len(rows) == 2
@@ -166,7 +183,7 @@ def test_what_trains_the_best_needs_the_sweep_that_finds_them(tmp_path: Path) ->
 def test_a_run_whose_figures_could_not_be_read_is_not_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts = iter((Figures(), Figures(finished=1)))
+    counts = iter((Figures(), Figures(finished=1), Figures(finished=1)))
 
     def read(_: float) -> Figures:
         if not (figures := next(counts)).finished:
@@ -185,3 +202,6 @@ def test_a_run_whose_figures_could_not_be_read_is_not_run_again(
     assert (tmp_path / "runs").read_text() == "run\n"
     (stored,) = read_results(tmp_path, SETTING)
     assert (stored.figures.finished, stored.cost.code) == (1, 0)
+    (tmp_path / "ours-0.json").unlink()
+    measure_side("ours", track, 60.0)
+    assert (tmp_path / "runs").read_text() == "run\nrun\n"
