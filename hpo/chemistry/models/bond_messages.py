@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chemprop_hpo.hpo.chemistry.models.alike import Alike, mixed
+from chemprop_hpo.hpo.chemistry.models.dropout import dropped_out
 from chemprop_hpo.hpo.chemistry.models.row_sums import (
     Lists,
     add_products,
@@ -31,7 +32,7 @@ from chemprop_hpo.hpo.chemistry.models.row_sums import (
     summed,
 )
 
-__all__ = ["summed_messages"]
+__all__ = ["drops_out", "summed_messages"]
 
 Codes = NDArray[np.uint64]
 Int64 = NDArray[np.int64]
@@ -161,12 +162,7 @@ class _Passing:
         if self.layer.W_h.bias is not None:
             updated = updated + self.layer.W_h.bias
         hidden: Tensor = self.layer.tau(updated)
-        return self._dropped_out(hidden) if drops_out(self.layer) else hidden
-
-    def _dropped_out(self, hidden: Tensor) -> Tensor:
-        """Drop what stock Chemprop would for the same seed; its bonds stand in another order."""
-        order = torch.from_numpy(self.bonds.order)
-        return hidden * self.layer.dropout(torch.ones_like(hidden)).index_select(0, order)
+        return dropped_out(hidden, self.layer.dropout.p) if drops_out(self.layer) else hidden
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from chemprop.nn import (
 from torch import Tensor
 
 from chemprop_hpo.hpo.chemistry.models.alike import Alike
-from chemprop_hpo.hpo.chemistry.models.bond_messages import summed_messages
+from chemprop_hpo.hpo.chemistry.models.bond_messages import drops_out, summed_messages
+from chemprop_hpo.hpo.chemistry.models.dropout import dropped_out
 from chemprop_hpo.hpo.chemistry.models.row_sums import spread
 
 __all__ = ["quicken"]
@@ -80,7 +81,9 @@ class _QuickBondMessages(_QuickMessages, BondMessagePassing):
         features = bmg.V.index_select(0, torch.from_numpy(elements.firsts))
         own = torch.addmm(self.W_o.bias, features, of_atoms.T)
         own = spread(own, elements.group[atoms.firsts])
-        states: Tensor = self.dropout(self.tau(torch.addmm(own, sums, of_sums.T)))
+        states: Tensor = self.tau(torch.addmm(own, sums, of_sums.T))
+        if drops_out(self):
+            states = dropped_out(states, self.dropout.p)
         return states if atoms.is_apart else spread(states, atoms.group)
 
     def initialize(self, bmg: BatchMolGraph) -> Tensor:
