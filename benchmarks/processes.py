@@ -98,18 +98,20 @@ def measure(
     _adopt_orphans()
     before = _ended_cpu_s()
     began = time.monotonic()
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, env=environment
-        )
-        watch = _Watch()
+    watch = _Watch()
+    try:
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, env=environment
+            )
         watch.start()
-        try:
-            code, timed_out = _wait(process, timeout_s)
-        except BaseException:  # Ctrl-C, or an end by a signal: leave nothing behind
-            _terminate(process)
-            _end_the_rest()
-            raise
+        code, timed_out = _wait(process, timeout_s)
+    except BaseException:  # Ctrl-C, or an end by a signal, in Popen's own code too: leave nothing
+        for child in psutil.Process().children():
+            with suppress(psutil.Error):
+                child.terminate()
+        _end_the_rest()
+        raise
     wall_s = time.monotonic() - began
     _end_the_rest()
     watch.stop()

@@ -21,6 +21,21 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 measure(["sleep", "300"], Path.cwd(), Path("log"))
 """
 
+ENDED_WHILE_IT_STARTS = """
+import subprocess, sys
+from pathlib import Path
+from processes import measure
+
+class Popen(subprocess.Popen):
+    def _execute_child(self, *arguments):
+        super()._execute_child(*arguments)
+        Path("pid").write_text(str(self.pid))
+        sys.exit(143)  # as by a signal's handler
+
+subprocess.Popen = Popen
+measure(["sleep", "300"], Path.cwd(), Path("log"))
+"""
+
 BURN = """
 import os, signal, time
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as Ray's raylet does
@@ -47,6 +62,14 @@ def test_a_measurement_that_is_ended_ends_its_command(tmp_path: Path) -> None:
         measuring.send_signal(signal.SIGTERM)
         assert measuring.wait(20) == 143
     assert not command.is_running()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="follows processes as Linux does")
+def test_a_measurement_that_is_ended_while_its_command_starts_ends_it(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", ENDED_WHILE_IT_STARTS]
+    assert subprocess.run(command, cwd=tmp_path, env=environment, check=False).returncode == 143
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="follows processes as Linux does")
