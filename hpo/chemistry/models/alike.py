@@ -78,7 +78,10 @@ def mixed(numbers: Int64) -> Codes:
 
 def _codes_of_rows(rows: Tensor) -> Codes:
     """Return the sum of the bits of each number times a random one, modulo 2⁶⁴."""
-    bits = rows.contiguous().numpy().view(f"u{rows.element_size()}")
+    values = rows.contiguous().numpy()
+    bits = values.view(f"u{values.itemsize}")
+    # Round numbers end in zeros, which would be lost to the code: the exponent is laid over them.
+    bits = bits ^ (bits >> np.finfo(values.dtype).nmant)
     return (bits * _factors(rows.shape[1])).sum(axis=1, dtype=np.uint64)
 
 

@@ -2,7 +2,7 @@
 
 The message to a bond from v to w is the sum of what came in over the other bonds of v. Chemprop
 adds up everything that comes to v, and takes away what came from w; here the others are listed
-once for a batch and added up directly. A bond that leaves a terminal atom gets no message at
+and added up directly. A bond that leaves a terminal atom gets no message at
 all, and is spared the matrix product.
 
 What a bond knows after k steps depends on nothing but its surroundings up to k bonds away, and
@@ -68,12 +68,7 @@ def summed_messages(
     bonds = _Bonds.of(bmg)
     kinds = Alike.by_both(atoms.group[bonds.starts], Alike.by_row(bmg.E).group[bonds.order])
     passing = _Passing(layer, bonds, _initial(layer, bmg, bonds, kinds.firsts), kinds.group)
-    hidden, step = layer.tau(passing.initial), 1
-    while step < layer.depth and len(kinds) <= WORTH * len(bonds):
-        hidden, kinds = passing.by_kind(hidden, kinds)
-        step += 1
-    if step < layer.depth:
-        hidden, kinds = passing.by_bond(hidden, kinds, layer.depth - step)
+    hidden, kinds = passing.steps(kinds)
     if drops_out(layer) or len(kinds) > WORTH * len(bonds):
         hidden = hidden if kinds.is_apart else spread(hidden, kinds.group)
         return gathered(hidden, bonds.arriving, bonds.ends), Alike.all_apart(len(bmg.V))
@@ -115,7 +110,31 @@ class _Passing:
     initial: Tensor
     first: Int64
 
-    def by_kind(self, hidden: Tensor, kinds: Alike) -> tuple[Tensor, Alike]:
+    def steps(self, kinds: Alike) -> tuple[Tensor, Alike]:
+        """Take all steps, given the kinds at first; return the last state of each kind.
+
+        Each bond is a kind of its own from where most of them differ.
+        """
+        hidden, step = self.layer.tau(self.initial), 1
+        while step < self.layer.depth and len(kinds) <= WORTH * len(self.bonds):
+            hidden, kinds = self._by_kind(hidden, kinds)
+            step += 1
+        if step == self.layer.depth:
+            return hidden, kinds
+        if not kinds.is_apart:
+            hidden = spread(hidden, kinds.group)
+        initial = spread(self.initial, self.first)
+        others = self.bonds.others(np.arange(self.bonds.n_inner))
+        for _ in range(step, self.layer.depth):
+            messages = summed(hidden, others)
+            del hidden  # as below: each of these is a large part of the memory of an evaluation
+            updated = add_products(initial, messages, self.layer.W_h.weight)
+            del messages
+            hidden = self._activated(updated)
+            del updated
+        return hidden, Alike.all_apart(len(self.bonds))
+
+    def _by_kind(self, hidden: Tensor, kinds: Alike) -> tuple[Tensor, Alike]:
         """Take a step, given the state of each kind of bond; return the kinds that it leaves.
 
         Dropout leaves no two bonds alike.
@@ -126,21 +145,6 @@ class _Passing:
         kinds = self._kinds_after(received)
         updated = summed(rows, self._addends(kinds.firsts, received.group))
         return self._activated(updated), kinds
-
-    def by_bond(self, hidden: Tensor, kinds: Alike, steps: int) -> tuple[Tensor, Alike]:
-        """Take steps, at least one, each bond by itself."""
-        if not kinds.is_apart:
-            hidden = spread(hidden, kinds.group)
-        initial = spread(self.initial, self.first)
-        others = self.bonds.others(np.arange(self.bonds.n_inner))
-        for _ in range(steps):
-            messages = summed(hidden, others)
-            del hidden  # as below: each of these is a large part of the memory of an evaluation
-            updated = add_products(initial, messages, self.layer.W_h.weight)
-            del messages
-            hidden = self._activated(updated)
-            del updated
-        return hidden, Alike.all_apart(len(self.bonds))
 
     def _kinds_after(self, received: Alike) -> Alike:
         if drops_out(self.layer):

@@ -14,6 +14,14 @@ def test_equal_rows_are_one_group_and_others_are_not(dtype):
     assert torch.equal(rows[alike.firsts][alike.group], rows)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_all_rows_of_zeros_and_ones_are_told_apart(dtype):
+    numbers = torch.arange(2**12)
+    rows = (numbers[:, None] >> torch.arange(12)) % 2
+    assert Alike.by_row(rows.to(dtype)).is_apart
+    assert len(Alike.by_row(100 * rows.to(dtype).repeat(2, 1))) == 2**12
+
+
 def test_where_all_differ_they_keep_their_order():
     alike = Alike.by_row(torch.tensor([[3.0], [1.0], [2.0]]))
     assert alike.is_apart
