@@ -39,7 +39,7 @@ class Flight:
     """The last epoch that the study knew of the trial's chain when it began here."""
     last: TrialReport = field(default_factory=TrialReport)
     needs_worker: bool = False
-    """Whether its worker died and it waits for another."""
+    """Whether it waits for a worker after its first one, which died or had no memory left."""
     deaths: int = 0
     """How many workers died since the last new epoch."""
 
@@ -95,7 +95,7 @@ class TrialBook:
         self._audience.tell(lambda observer: observer.trial_started(event))
 
     def begin_again(self, flight: Flight, ray_id: str) -> None:
-        """Put a trial whose worker died under the name that Ray has for it now."""
+        """Put a trial that gets another worker under the name that Ray has for it now."""
         del self.flights[flight.ray_id]
         flight.ray_id, flight.needs_worker = ray_id, False
         self.flights[ray_id] = flight

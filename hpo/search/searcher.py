@@ -15,6 +15,7 @@ from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.search.asha import bracket_of, rung_counts
 from chemprop_hpo.hpo.search.book import Flight, TrialBook
 from chemprop_hpo.hpo.search.chains import reached_epoch
+from chemprop_hpo.hpo.search.company import Company
 from chemprop_hpo.hpo.search.driver_side import DriverSide
 from chemprop_hpo.hpo.search.reports import REPORT, TrialReport
 from chemprop_hpo.hpo.search.source import TrialSource
@@ -52,7 +53,7 @@ class StudySearcher(DriverSide, Searcher):
     book : TrialBook
         Where their fate is written.
     concurrency : int
-        How many trials may run at once.
+        How many trials may run at once; fewer will where they run out of a shared GPU's memory.
     stopped_by_asha : callable
         Whether ASHA stopped the trial of a Ray id.
     must_end : callable, optional
@@ -74,7 +75,7 @@ class StudySearcher(DriverSide, Searcher):
         self._space = Space.of(config)
         self._source = source
         self._book = book
-        self._concurrency = concurrency
+        self._company = Company(concurrency, config.resources.gpus_per_trial)
         self._stopped_by_asha = stopped_by_asha
         self._must_end = must_end
         self._rungs = rung_counts(config.scheduler, config.max_epochs)
@@ -89,11 +90,12 @@ class StudySearcher(DriverSide, Searcher):
         """Return a trial for a worker, ``None`` to wait, ``FINISHED`` at the end of the budget."""
         if self._must_end():
             return Searcher.FINISHED
-        for flight in self._book.flights.values():
-            if flight.needs_worker:
-                self._book.begin_again(flight, trial_id)
-                return self._task(flight)
-        if len(self._book.flights) >= self._concurrency or not self._book.writer.may_ask():
+        flights = self._book.flights.values()
+        waiting = next((flight for flight in flights if flight.needs_worker), None)
+        if waiting is not None and self._company.readmits(flights):
+            self._book.begin_again(waiting, trial_id)
+            return self._task(waiting)
+        if not self._company.admits(flights) or not self._book.writer.may_ask():
             return None
         try:
             answer = self._next(trial_id)
@@ -223,6 +225,8 @@ class StudySearcher(DriverSide, Searcher):
         reason = report.stop_reason or "error"
         if reason == "unwritable":
             self.fatal = report.error or "no checkpoint can be written"
+        elif reason == "oom" and self._company.is_crowded_out(flight, self._book.flights.values()):
+            flight.needs_worker = True
         else:
             self._book.end(flight, _state_of(reason), reason, report.error, report)
 

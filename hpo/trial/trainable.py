@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,16 +77,6 @@ class TrialJob:
         every_s, reached = config.checkpoint_every_s, trial["reached"]
         return TrainingThread(self.train, spec, fold, folder, every_s, reached)
 
-    def out_of_memory_advice(self) -> tuple[str, ...]:
-        """Say how fewer trials would share a GPU, where several do."""
-        share = self.config.resources.gpus_per_trial
-        if not 0 < share < 1:
-            return ()
-        return (
-            f"ran out of memory where {int(1 / share)} trials may share a GPU; fewer do with "
-            f"resources.gpus_per_trial={min(1.0, 2 * share):g}, also when the study is resumed",
-        )
-
 
 class TrialTrainable(tune.Trainable):
     """A class trainable: each step is one epoch of the trial that this worker has now."""
@@ -112,11 +102,7 @@ class TrialTrainable(tune.Trainable):
         if before is not None and not before.stop(STOP_TIMEOUT_S, keep=False):
             log.error("a stopped training did not end in %g s; its worker ends", STOP_TIMEOUT_S)
             os._exit(1)
-        report = self._training.next_report()
-        if report.stop_reason == "oom":
-            advice = self._job.out_of_memory_advice()
-            report = replace(report, notes=(*report.notes, *advice))
-        return report.as_result()
+        return self._training.next_report().as_result()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial; the one before was told to end, or is now."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from chemprop_hpo.configs.load import LoadedSweep, load_stored
 from chemprop_hpo.hpo.chemistry.models.checkpoints import read_checkpoint, write_checkpoint
@@ -137,6 +139,32 @@ def dies_once_train(
         return bool(on_epoch(report, progress))
 
     return scripted_train(spec, fold, then, resume_from)
+
+
+@dataclass(frozen=True)
+class Crowded:
+    """A training in a GPU's memory that has room for some at once; each is a file in a folder."""
+
+    folder: Path
+    room: int
+
+    def __call__(
+        self, spec: TrainingSpec, fold: Any, on_epoch: Any, resume_from: Path | None = None
+    ) -> EpochReport | None:
+        """Follow the script, as long as there is room."""
+        mine = self.folder / f"{os.getpid()}"
+        mine.touch()
+
+        def then(report: EpochReport, progress: Any) -> bool:
+            time.sleep(0.1)
+            if len(list(self.folder.iterdir())) > self.room:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return bool(on_epoch(report, progress))
+
+        try:
+            return scripted_train(spec, fold, then, resume_from)
+        finally:
+            mine.unlink()
 
 
 class Recorder:

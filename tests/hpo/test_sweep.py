@@ -156,6 +156,19 @@ class TestInOneProcess:
         start_sweep(loaded, observers=(recorder,), train=scripted.scripted_train)
         assert recorder.most == 4
 
+    @pytest.mark.parametrize("room", [1, 3])
+    def test_fewer_share_a_gpu_whose_memory_does_not_suffice(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, room: int
+    ) -> None:
+        resources = {"gpus_per_trial": 0.25, "max_concurrent_trials": None}
+        loaded = scripted.sweep_of(
+            tmp_path, [scripted.GOOD] * 6, resources=resources, scheduler={"type": "none"}
+        )
+        (tmp_path / "memory").mkdir()
+        start_sweep(loaded, train=scripted.Crowded(tmp_path / "memory", room))
+        assert [t.state.name for t in trials_in(tmp_path, "scripted")] == ["COMPLETE"] * 6
+        assert "it runs again by itself" in caplog.text
+
     def test_a_study_of_other_data_is_refused_and_left_as_it_is(self, tmp_path: Path) -> None:
         loaded = scripted.sweep_of(tmp_path, [scripted.GOOD])
         start_sweep(loaded, train=scripted.scripted_train)

@@ -31,7 +31,8 @@ __all__ = ["quicken"]
 def quicken(mpnn: MPNN) -> MPNN:
     """Let a model sum quickly from now on; its weights stay, and its predictions to about 1e-6.
 
-    In training with dropout on a CPU, a seed drops other numbers than stock Chemprop does. A model that is to be stored should be left as it is: the file would name the classes here.
+    In training with dropout on a CPU, a seed drops other numbers than stock Chemprop does. A model
+    that is to be stored should be left as it is: the file would name the classes here.
 
     Parameters
     ----------

@@ -28,7 +28,9 @@ from tests.hpo import scripted
 class Driving:
     """One driver of a study, and what it would be asked by Tune."""
 
-    def __init__(self, url: str, folder: Path, scripts: list[int], **sections: Any) -> None:
+    def __init__(
+        self, url: str, folder: Path, scripts: list[int], concurrency: int = 2, **sections: Any
+    ) -> None:
         study = {"name": "scripted", "storage": url, "folder": str(folder / "study")}
         loaded = scripted.sweep_of(folder, scripts, study=study, **sections)
         config = loaded.config
@@ -44,7 +46,7 @@ class Driving:
         self.writer = self.flights.book.writer
         self.stopped: set[str] = set()
         self.searcher = StudySearcher(
-            config, self.flights.source, self.flights.book, 2, self.stopped.__contains__
+            config, self.flights.source, self.flights.book, concurrency, self.stopped.__contains__
         )
 
     def reports(self, ray_id: str, epoch: int, best: float = 1.0, **more: Any) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from chemprop_hpo.hpo.search import source
+from chemprop_hpo.hpo.search.reports import TrialReport
 from chemprop_hpo.hpo.search.searcher import WORKER_DEATHS
 from chemprop_hpo.storage import slots
 from chemprop_hpo.storage.ownership import Driver, continue_trial, orphans
@@ -84,6 +85,86 @@ class TestDeadWorkers:
         assert trial.state == TrialState.PRUNED
         assert trial.user_attrs["stop_reason"] == "oom"
         assert max(trial.constraints.values()) > 0
+
+
+class TestSharedGpu:
+    @pytest.fixture
+    def sharing(self, ready_url: str, tmp_path: Path) -> Iterator[Driving]:
+        resources = {"gpus_per_trial": 0.25}
+        driving = Driving(ready_url, tmp_path, [GOOD] * 9, concurrency=4, resources=resources)
+        yield driving
+        driving.db.close()
+
+    @staticmethod
+    def ask(driving: Driving, *ray_ids: str) -> list[Any]:
+        return [(driving.searcher.suggest(ray_id) or {}).get("number") for ray_id in ray_ids]
+
+    @staticmethod
+    def out_of_memory(driving: Driving, ray_id: str) -> None:
+        driving.searcher.on_trial_complete(
+            ray_id, TrialReport(stop_reason="oom", error="CUDA out of memory").as_result()
+        )
+
+    @staticmethod
+    def ends(driving: Driving, ray_id: str) -> None:
+        driving.reports(ray_id, 9, stop_reason="max_t")
+
+    def test_a_trial_that_is_crowded_out_runs_again_by_itself_and_fewer_at_once_afterwards(
+        self, sharing: Driving, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert self.ask(sharing, *"abcd") == [0, 1, 2, 3]
+        sharing.reports("b", 1)
+        self.out_of_memory(sharing, "b")
+        assert "where 4 may share a GPU: it runs again by itself" in caplog.text
+        assert "no more than 3 at once; resources.gpus_per_trial=0.33 has" in caplog.text
+        for ray_id in "acd":
+            assert self.ask(sharing, "x") == [None]
+            self.ends(sharing, ray_id)
+        again = sharing.searcher.suggest("b2")
+        assert (again["number"], again["reached"]) == (1, 1)
+        assert self.ask(sharing, "x") == [None]
+        self.ends(sharing, "b2")
+        assert self.ask(sharing, *"efgh") == [4, 5, 6, None]
+        assert {t.state for t in sharing.trials()[:4]} == {TrialState.COMPLETE}
+
+    def test_one_that_is_too_large_by_itself_is_pruned_and_as_many_run_as_before(
+        self, sharing: Driving, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        assert self.ask(sharing, *"ab") == [0, 1]  # half of what fits
+        self.out_of_memory(sharing, "a")
+        assert "no more than 1 at once" in caplog.text
+        self.ends(sharing, "b")
+        assert self.ask(sharing, "a2", "x") == [0, None]
+        self.out_of_memory(sharing, "a2")
+        assert "up to 4 trials at once again" in caplog.text
+        assert self.ask(sharing, *"cdefg") == [2, 3, 4, 5, None]
+        trial = sharing.trials()[0]
+        assert (trial.state, trial.user_attrs["stop_reason"]) == (TrialState.PRUNED, "oom")
+        assert max(trial.constraints.values()) > 0
+
+    def test_several_run_one_after_the_other(self, sharing: Driving) -> None:
+        assert self.ask(sharing, *"abcd") == [0, 1, 2, 3]
+        death(sharing, "d")  # of another reason: it waits its turn as well
+        for ray_id in "abc":
+            self.out_of_memory(sharing, ray_id)
+        for number, ray_id in enumerate(["a2", "b2", "c2"]):
+            assert self.ask(sharing, ray_id, "x") == [number, None]
+            self.ends(sharing, ray_id)
+        # Three ran out of memory together, which is one reason for fewer.
+        assert self.ask(sharing, *"defg") == [3, 4, None, None]
+
+    @pytest.mark.parametrize("share", [0, 1])
+    def test_where_no_gpu_is_shared_a_trial_is_pruned_at_once(
+        self, ready_url: str, tmp_path: Path, share: float
+    ) -> None:
+        driving = Driving(
+            ready_url, tmp_path, [GOOD] * 3, concurrency=4, resources={"gpus_per_trial": share}
+        )
+        assert self.ask(driving, "a", "b") == [0, 1]
+        self.out_of_memory(driving, "a")
+        assert driving.trials()[0].state == TrialState.PRUNED
+        assert self.ask(driving, "c") == [2]
+        driving.db.close()
 
 
 class TestOutages:

@@ -73,22 +73,6 @@ def test_a_worker_takes_one_trial_after_the_other(tmp_path: Path) -> None:
     worker.cleanup()
 
 
-@pytest.mark.parametrize(
-    ("share", "advice"),
-    [(0.25, "where 4 trials may share a GPU; fewer do with resources.gpus_per_trial=0.5"), (1, "")],
-)
-def test_a_trial_that_is_out_of_memory_says_how_fewer_would_share_its_gpu(
-    tmp_path: Path, share: float, advice: str
-) -> None:
-    job = job_of(tmp_path, resources={"gpus_per_trial": share})
-    worker = Worker(job, trial(0, scripted.OOM))
-    first, last = worker.report(), worker.report()
-    assert (first.stop_reason, first.notes) == (None, ())
-    assert last.stop_reason == "oom"
-    assert advice in "".join(last.notes)
-    assert bool(last.notes) == bool(advice)
-
-
 def test_a_worker_that_has_to_go_leaves_a_checkpoint(tmp_path: Path) -> None:
     worker = Worker(job_of(tmp_path), trial(0, scripted.GOOD))
     for _ in range(3):
