@@ -24,8 +24,8 @@ of ``train`` that of the first model, of ``ensembles`` that of all members toget
 Each repeat of a side is one JSON file in OUT: the same command measures what is missing. A side
 that reaches the time limit is ended, and what it did by then is told as that. A run of all sides
 with the settings above writes RESULTS.md and results.png beside this file; any other writes them
-into OUT. With these settings the exit code is 1 where a limit is missed, or a side of ours did not
-do all that was asked.
+into OUT. With these settings the exit code is 1 where a limit is missed, where a ratio is worse by
+a quarter than in the race before (results.json), or a side of ours did not do all that was asked.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -109,6 +110,9 @@ def _setting(options: argparse.Namespace) -> Setting:
             f"{options.data}: no such file; put MoleculeNet's delaney-processed.csv there, "
             "or name it with --data"
         )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if options.cpus > (cores or 1):
+        raise SystemExit(f"--cpus {options.cpus}: this machine has {cores}; take as many or fewer")
     return Setting(
         str(options.data.resolve()),
         options.trials,
@@ -120,11 +124,16 @@ def _setting(options: argparse.Namespace) -> Setting:
 
 
 def possible(asked: Sequence[str], peer: Path) -> list[str]:
-    if (peer / "bin" / "chemprop").exists():
+    if not any(side in PEER_SIDES for side in asked) or _is_whole(peer):
         return list(asked)
-    if any(side in PEER_SIDES for side in asked):
-        print(f"{peer}: no Chemprop there, so {' and '.join(PEER_SIDES)} are left out")
+    print(f"{peer}: no Chemprop with hpopt there, so {' and '.join(PEER_SIDES)} are left out")
     return [side for side in asked if side not in PEER_SIDES]
+
+
+def _is_whole(peer: Path) -> bool:
+    """Whether an environment has all that the sides of Chemprop need."""
+    command = [str(peer / "bin" / "python"), "-c", "import chemprop, hyperopt, ray.tune"]
+    return Path(command[0]).exists() and subprocess.run(command, check=False).returncode == 0
 
 
 # ----------------------------------------------------------------------------- one side
@@ -203,16 +212,22 @@ class _Telling:
 
 def _conclude(results: Sequence[Result], setting: Setting, out: Path, repeats: int) -> int:
     usual = setting == Setting(setting.data)
-    judged = judge(results, usual=usual)
+    last = HERE / "results.json"
+    before = json.loads(last.read_text()) if last.exists() else {}
+    judged = judge(results, usual=usual, before=before)
     # The tables beside this file are of all sides.
     full = usual and {result.side for result in results} == set(SIDES)
     place = HERE if full else out
+    if full:
+        medians = {one.limit.name: one.median for one in judged if one.median is not None}
+        last.write_text(json.dumps(medians, indent=1) + "\n")
     (place / "RESULTS.md").write_text("\n".join(report(results, setting, judged)) + "\n")
     draw(results, place / "results.png")
     print(f"{place / 'RESULTS.md'}: {len(results)} results of {repeats} repeats")
-    missed = [one for one in judged if one.verdict == "MISSED"]
+    missed = [one for one in judged if one.verdict in ("MISSED", "WORSE")]
     for one in missed:
-        print(f"MISSED: {one.limit.name}; the limit is {one.limit.bound:.3g}")
+        before_it = "" if one.before is None else f"; before: {one.before:.3g}"
+        print(f"{one.verdict}: {one.limit.name}; the limit is {one.limit.bound:.3g}{before_it}")
     return 1 if missed else 0
 
 

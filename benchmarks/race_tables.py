@@ -28,6 +28,12 @@ class Limit:
     least: bool
     """Whether the bound is the least that is good; else it is the most."""
     figure: Callable[[Repeat], float | None]
+    is_ratio: bool = True
+    """Whether another machine would have about the same."""
+
+    def is_worse(self, value: float, before: float) -> bool:
+        """Whether a value is worse than one before, beyond what two runs differ by."""
+        return value < before / MARGIN if self.least else value > before * MARGIN
 
     def met(self, value: float) -> bool:
         """Whether a value is good enough."""
@@ -44,18 +50,35 @@ class Judged:
     judged: bool = True
     failed: bool = False
     """Whether a side of ours did not do all that was asked."""
+    before: float | None = None
+    """What the last whole race has shown."""
+
+    @property
+    def median(self) -> float | None:
+        """The figure of the middle repeat."""
+        return statistics.median(self.values) if self.values else None
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether it was better before."""
+        comparable = self.judged and self.limit.is_ratio and self.before is not None
+        return (
+            comparable and self.median is not None and self.limit.is_worse(self.median, self.before)
+        )
 
     @property
     def verdict(self) -> str:
-        """``met``, ``MISSED``, or why it is open."""
+        """``met``, ``MISSED``, ``WORSE`` than before, or why it is open."""
         if not self.judged:
             return "not judged: other settings"
         if self.failed:
             return "MISSED"
-        if not self.values:
-            return "not measured"
         # One repeat that is worse may be the machine; the median is ours.
-        return "met" if self.limit.met(statistics.median(self.values)) else "MISSED"
+        if self.median is None:
+            return "not measured"
+        if not self.limit.met(self.median):
+            return "MISSED"
+        return "WORSE" if self.is_worse else "met"
 
 
 def _cpu(side: str) -> Callable[[Repeat], float | None]:
@@ -96,8 +119,17 @@ def _ratio(one: float | None, other: float | None) -> float | None:
     return one / other if one is not None and other else None
 
 
+MARGIN = 1.25
+
 LIMITS = (
-    Limit("CPU seconds a trial, every trial to its end", ("whole",), 35.0, False, _cpu("whole")),
+    Limit(
+        "CPU seconds a trial, every trial to its end",
+        ("whole",),
+        35.0,
+        False,
+        _cpu("whole"),
+        is_ratio=False,
+    ),
     Limit(
         "the same, as a share of `chemprop hpopt`",
         ("whole", "hpopt"),
@@ -151,8 +183,19 @@ LIMITS = (
 """Set for two cores, ESOL, 32 trials of 27 epochs, hidden sizes of 300."""
 
 
-def judge(results: Sequence[Result], *, usual: bool) -> list[Judged]:
-    """Hold what was measured against the limits, which are set for the usual settings."""
+def judge(
+    results: Sequence[Result], *, usual: bool, before: Mapping[str, float] | None = None
+) -> list[Judged]:
+    """Hold what was measured against the limits, which are set for the usual settings.
+
+    Parameters
+    ----------
+    results : sequence of Result
+    usual : bool
+        Whether they are of the usual settings.
+    before : mapping, optional
+        What the last whole race has shown, by the names of the limits.
+    """
     repeats = _by_repeat(results)
     judged = []
     for limit in LIMITS:
@@ -164,7 +207,8 @@ def judge(results: Sequence[Result], *, usual: bool) -> list[Judged]:
             for side in limit.sides
             if side in OURS
         )
-        judged.append(Judged(limit, tuple(values), _notes(limit, both), usual, failed))
+        earlier = (before or {}).get(limit.name)
+        judged.append(Judged(limit, tuple(values), _notes(limit, both), usual, failed, earlier))
     return judged
 
 
@@ -226,7 +270,8 @@ def _machine_lines(results: Sequence[Result]) -> Iterator[str]:
 
 
 def _table(results: Sequence[Result]) -> Iterator[str]:
-    names = [name for name, _ in _COLUMNS]
+    ends = {one.repeat: one.cost.wall_s for one in results if one.side == "ours"}
+    names = [*(name for name, _ in _COLUMNS), "best of its trials when the first line had ended"]
     yield "| " + " | ".join(["", "repeats", *names, "stopped"]) + " |"
     yield "|---" * (len(names) + 3) + "|"
     for side, title in SIDES.items():
@@ -235,6 +280,10 @@ def _table(results: Sequence[Result]) -> Iterator[str]:
             yield f"| {title} | 0 |" + " |" * (len(names) + 1)
             continue
         cells = [_cell([figure(result) for result in of_side]) for _, figure in _COLUMNS]
+        early = [
+            best_at(one.figures.curve, ends[one.repeat]) for one in of_side if one.repeat in ends
+        ]
+        cells.append(_cell(early))
         stopped = "; ".join(_progress(one) for one in of_side if not one.complete)
         yield "| " + " | ".join([title, str(len(of_side)), *cells, stopped]) + " |"
 
@@ -257,11 +306,13 @@ _COLUMNS: tuple[tuple[str, Callable[[Result], float | None]], ...] = (
 
 
 def _limit_lines(judged: Sequence[Judged]) -> Iterator[str]:
-    yield "| figure | measured | limit | | |"
-    yield "|---|---|---|---|---|"
+    yield "| figure | measured | before | limit | | |"
+    yield "|---|---|---|---|---|---|"
     for one in judged:
         bound = f"{'>=' if one.limit.least else '<='} {_number(one.limit.bound)}"
-        cells = [one.limit.name, _cell(one.values), bound, one.verdict, "; ".join(one.notes)]
+        before = "" if one.before is None else _number(one.before)
+        notes = "; ".join(one.notes)
+        cells = [one.limit.name, _cell(one.values), before, bound, one.verdict, notes]
         yield "| " + " | ".join(cells) + " |"
 
 

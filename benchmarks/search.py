@@ -14,9 +14,10 @@ the chance that was in the trainings. The sign test is over the draws of the sam
 
 Written are ``OUT/<data set>.png``, the best validation RMSE so far against time as median and
 quartiles over seeds, and tables in Markdown: the four ways of the picture, then TPE with ASHA
-with one setting changed. In the tables regret is the best value so far minus the best of
-the whole space, averaged over a sweep's time; a sign test says whether a setting differs from
-the default over the same seeds, p multiplied by the number of ways (Bonferroni).
+with one setting changed. In the tables regret is the best value so far minus the best of the whole
+space, averaged over a sweep's time but for its first fifth. Before its first trial is complete a
+sweep has the median point of the space, which a guess would be. A sign test says whether a setting
+differs from the default over the same seeds, p multiplied by the number of ways (Bonferroni).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import heapq
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -114,10 +116,16 @@ class Table:
     curves: Mapping[str, Curve]
     lasts_s: float
 
-    @property
+    @cached_property
     def best(self) -> float:
         """The best value of all points."""
         return min(min(curve.values) for curve in self.curves.values())
+
+    @cached_property
+    def middle(self) -> float:
+        """The median of what the points come to."""
+        whole = [curve.values for curve in self.curves.values() if len(curve.values) == EPOCHS]
+        return statistics.median(min(values) for values in whole)
 
 
 @dataclass(frozen=True)
@@ -269,21 +277,26 @@ def _lines(name: str, table: Table, sweeps: Mapping[str, Sequence[Replay]]) -> I
     for way, of_way in sweeps.items():
         trials = statistics.median(one.trials for one in of_way)
         points = statistics.median(one.points for one in of_way)
-        bests = [_mean_at(of_way, table.lasts_s * part) for part in (0.25, 0.5, 1.0)]
+        bests = [_mean_at(of_way, table, table.lasts_s * part) for part in (0.25, 0.5, 1.0)]
         regrets = [_regret(one, table) for one in of_way]
         cells = [f"{trials:.0f} ({points:.0f})", *(f"{best:.3f}" for best in bests)]
         cells += [f"{statistics.mean(regrets):.4f}", _sign(regrets, reference, len(sweeps))]
         yield f"| {way} | " + " | ".join(cells) + " |"
 
 
-def _mean_at(sweeps: Sequence[Replay], moment: float) -> float:
-    return float(np.nanmean([one.at(moment) for one in sweeps]))
+def _mean_at(sweeps: Sequence[Replay], table: Table, moment: float) -> float:
+    return statistics.mean(_known(one, table, moment) for one in sweeps)
+
+
+def _known(sweep: Replay, table: Table, moment: float) -> float:
+    value = sweep.at(moment)
+    return table.middle if np.isnan(value) else value
 
 
 def _regret(sweep: Replay, table: Table) -> float:
     """Return the mean distance from the best of the space, from a fifth of the time to the end."""
     moments = np.linspace(table.lasts_s / 5, table.lasts_s, 400)
-    return float(np.nanmean([sweep.at(moment) for moment in moments]) - table.best)
+    return statistics.mean(_known(sweep, table, moment) for moment in moments) - table.best
 
 
 def _sign(regrets: Sequence[float], reference: Sequence[float], n_ways: int) -> str:

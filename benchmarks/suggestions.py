@@ -8,7 +8,7 @@
 ninths after 9), and opens it as ``resume`` does. It prints CPU seconds of opening it, of one
 suggestion as a sweep asks for it (slot, trial, point, all written down), the same for stock
 Optuna (``TPESampler`` with the same settings, ``study.ask`` and the same point), and of listing
-the best ten.
+the best ten; exit code 1 says that a limit was missed.
 
 ``quality`` minimises standard functions with stock TPE and with this package's sampler, from
 the same number of seeds, and prints how far the best value so far is from the minimum, in both:
@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -30,6 +31,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
+from limits import Figure, exit_code
 from optuna.distributions import distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
@@ -57,17 +59,23 @@ STUDY = "large"
 SUGGESTIONS = 5
 
 
-def main() -> None:
-    """Measure, and print a table."""
+LIMITS = {(1_000, "later"): 0.1, (100_000, "later"): 0.3, (100_000, "opening"): 60.0}
+"""CPU seconds by the number of trials and what is done."""
+
+
+def main() -> int:
+    """Measure, print a table, and return the exit code."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     options = _options()
-    lines = _costs(options.trials or [1000, 10_000, 100_000])
+    figures: list[Figure] = []
+    lines = _costs(options.trials or [1000, 10_000, 100_000], figures)
     if options.what == "quality":
         tpe.WINDOW = options.window
         lines = _qualities(max(options.trials or [3000]), options.seeds)
     for line in lines:
         print(line, flush=True)
+    return exit_code(figures)
 
 
 def _options() -> argparse.Namespace:
@@ -93,7 +101,7 @@ class _Costs(NamedTuple):
     best: float
 
 
-def _costs(sizes: Sequence[int]) -> Iterator[str]:
+def _costs(sizes: Sequence[int], figures: list[Figure]) -> Iterator[str]:
     yield "| trials | opened | first suggestion | a later one | stock ask and suggest | best ten |"
     yield "|---|---|---|---|---|---|"
     for size in sizes:
@@ -101,7 +109,11 @@ def _costs(sizes: Sequence[int]) -> Iterator[str]:
             url = f"sqlite:///{folder}/studies.db"
             loaded = _sweep(folder, url, size)
             fill(url, loaded, size)
-            yield f"| {size:,} | " + " | ".join(f"{s:.3f}" for s in _cost(url, loaded)) + " |"
+            costs = _cost(url, loaded)
+        for (at, what), limit in LIMITS.items():
+            if at == size:
+                figures.append(Figure(f"{what}, {size:,} trials", getattr(costs, what), limit))
+        yield f"| {size:,} | " + " | ".join(f"{cost:.3f}" for cost in costs) + " |"
 
 
 def _sweep(folder: str, url: str, size: int) -> LoadedSweep:
@@ -339,4 +351,4 @@ def _spread(values: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,7 +11,7 @@
 - ``disk``: what a sweep of three trials of 27 epochs writes, and what is left of it.
 
 ``--features`` names molecule features, ``rdkit_2d`` for example. Molecules should be drug-like
-for the first two.
+for the first two. Exit code 1 says that a limit was missed.
 """
 
 from __future__ import annotations
@@ -31,17 +31,19 @@ from typing import Any
 import numpy as np
 import psutil
 import yaml
+from limits import Figure, exit_code
 from processes import measure
 
 MB = 1e6
 FEW = 100
 TRAINED, VALIDATED = 1_000, 250
+MOST_MB, MOST_START_S, MOST_WRITTEN_MB = 150.0, 0.1, 40.0
 
 
-def main() -> None:
-    """Measure one thing, and print it."""
+def main() -> int:
+    """Measure one thing, print it, and return the exit code."""
     options = _options()
-    PARTS[options.part](options)
+    return exit_code(PARTS[options.part](options))
 
 
 def _options() -> argparse.Namespace:
@@ -126,20 +128,24 @@ class _Watched(threading.Thread):
             time.sleep(0.05)
 
 
-def _memory(options: argparse.Namespace) -> None:
+def _memory(options: argparse.Namespace) -> list[Figure]:
     from chemprop_hpo.hpo.trial.cluster import connected
 
     config = _loaded(options).config
-    print("| molecules | fold, MB | imports, MB | most in training, MB | more than imports, MB |")
+    print("| molecules | fold, MB | imports, MB | most in training | more than imports, of each |")
     print("|---|---|---|---|---|")
+    most_of_all = 0.0
     with connected(None):
         for size in (FEW, options.molecules):
             fold = _fold(options, config, size)
             found = _of_workers(config, fold, options.workers)
             imports, most = (statistics.mean(figures) / MB for figures in zip(*found, strict=True))
-            figures = (fold.nbytes / MB, imports, most, most - imports)
-            shown = " | ".join(f"{figure:.0f}" for figure in figures)
-            print(f"| {size:,} | {shown} |", flush=True)
+            more = sorted((after - before) / MB for before, after in found)
+            most_of_all = max(most_of_all, more[-1])
+            shown = " | ".join(f"{figure:.0f}" for figure in (fold.nbytes / MB, imports, most))
+            each = ", ".join(f"{figure:.0f}" for figure in more)
+            print(f"| {size:,} | {shown} | {each} |", flush=True)
+    return [Figure("MB of a worker beyond its imports", most_of_all, MOST_MB)]
 
 
 def _of_workers(config: Any, fold: Any, workers: int) -> list[tuple[int, int]]:
@@ -161,7 +167,7 @@ class _Measured:
 
     def __init__(self, job: Any, folder: str) -> None:
         self._job = job
-        self._trial = {"params": {}, "seed": 1, "reached": 0, "folder": folder}
+        self._trial = _trial(folder)
 
     def train(self, shared: list[Any]) -> tuple[int, int]:
         import ray
@@ -174,6 +180,10 @@ class _Measured:
             if (error := worker.report().error) is not None:
                 raise RuntimeError(error)
         return before, watched.most
+
+
+def _trial(folder: str) -> dict[str, Any]:
+    return {"params": {}, "seed": 1, "reached": 0, "alone": False, "folder": folder}
 
 
 def _worker(job: Any, trial: dict[str, Any], fold: Any) -> Any:
@@ -190,7 +200,7 @@ def _worker(job: Any, trial: dict[str, Any], fold: Any) -> Any:
     return Worker()
 
 
-def _driver(options: argparse.Namespace) -> None:
+def _driver(options: argparse.Namespace) -> list[Figure]:
     from chemprop_hpo.hpo.chemistry.features.featurising import featurise
     from chemprop_hpo.hpo.chemistry.tables.data import read_fold
 
@@ -203,6 +213,7 @@ def _driver(options: argparse.Namespace) -> None:
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
     print(f"{options.molecules:,} molecules: {packed.nbytes / MB:.0f} MB of graphs, ", end="")
     print(f"{most / MB:.0f} MB at most on the way ({most / packed.nbytes:.2f} times as much)")
+    return []
 
 
 # ------------------------------------------------------------------------ time
@@ -212,7 +223,7 @@ class _FirstBatchError(Exception):
     pass
 
 
-def _start(options: argparse.Namespace) -> None:
+def _start(options: argparse.Namespace) -> list[Figure]:
     from chemprop_hpo.hpo.chemistry.training.fitting import Fitting
     from chemprop_hpo.hpo.chemistry.training.train import train
     from chemprop_hpo.hpo.trial.trainable import TrialJob
@@ -227,7 +238,7 @@ def _start(options: argparse.Namespace) -> None:
     fold = _fold(options, config, options.molecules)
     Fitting.training_step = training_step
     with tempfile.TemporaryDirectory() as folder:
-        trial = {"params": {}, "seed": 1, "reached": 0, "folder": "trial"}
+        trial = _trial("trial")
         worker = _worker(TrialJob.of(config, Path(folder), train), trial, fold)
         worker.step()
         spent = []
@@ -238,12 +249,13 @@ def _start(options: argparse.Namespace) -> None:
             spent.append(reached[-1] - began)
     print(f"{options.molecules:,} molecules: CPU seconds to the first batch: ", end="")
     print(f"{statistics.median(spent):.3f} ({min(spent):.3f} to {max(spent):.3f})")
+    return [Figure("CPU seconds to the first batch", statistics.median(spent), MOST_START_S)]
 
 
 # ------------------------------------------------------------------------ disk
 
 
-def _disk(options: argparse.Namespace) -> None:
+def _disk(options: argparse.Namespace) -> list[Figure]:
     trials = 3
     with tempfile.TemporaryDirectory() as folder:
         place, study = Path(folder), Path(folder, "study")
@@ -264,9 +276,10 @@ def _disk(options: argparse.Namespace) -> None:
         size = sum(path.stat().st_size for path in left) / MB
     print(f"{cost.written_mb / trials:.0f} MB written a trial by all processes; {size:.1f} MB left")
     print(f"left: {names}")
+    return [Figure("MB written a trial", cost.written_mb / trials, MOST_WRITTEN_MB)]
 
 
-PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
+PARTS: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "memory": _memory,
     "driver": _driver,
     "start": _start,
@@ -274,4 +287,4 @@ PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
 }
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

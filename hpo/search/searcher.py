@@ -15,8 +15,8 @@ from chemprop_hpo.configs.schema import SweepConfig
 from chemprop_hpo.hpo.search.asha import bracket_of, rung_counts
 from chemprop_hpo.hpo.search.book import Flight, TrialBook
 from chemprop_hpo.hpo.search.chains import reached_epoch
-from chemprop_hpo.hpo.search.company import Company
 from chemprop_hpo.hpo.search.driver_side import DriverSide
+from chemprop_hpo.hpo.search.gpu_sharing import GpuSharing
 from chemprop_hpo.hpo.search.reports import REPORT, TrialReport
 from chemprop_hpo.hpo.search.source import TrialSource
 from chemprop_hpo.hpo.search.space import Space
@@ -75,7 +75,7 @@ class StudySearcher(DriverSide, Searcher):
         self._space = Space.of(config)
         self._source = source
         self._book = book
-        self._company = Company(concurrency, config.resources.gpus_per_trial)
+        self._sharing = GpuSharing(concurrency, config.resources.gpus_per_trial)
         self._stopped_by_asha = stopped_by_asha
         self._must_end = must_end
         self._rungs = rung_counts(config.scheduler, config.max_epochs)
@@ -92,10 +92,10 @@ class StudySearcher(DriverSide, Searcher):
             return Searcher.FINISHED
         flights = self._book.flights.values()
         waiting = next((flight for flight in flights if flight.needs_worker), None)
-        if waiting is not None and self._company.readmits(flights):
+        if waiting is not None and self._sharing.readmits(flights):
             self._book.begin_again(waiting, trial_id)
             return self._task(waiting)
-        if not self._company.admits(flights) or not self._book.writer.may_ask():
+        if not self._sharing.admits(flights) or not self._book.writer.may_ask():
             return None
         try:
             answer = self._next(trial_id)
@@ -134,13 +134,15 @@ class StudySearcher(DriverSide, Searcher):
         return self._source.opened(self._half_begun)
 
     def _task(self, flight: Flight) -> dict[str, Any]:
-        """Return what a worker is told of a trial."""
+        """Return what a worker is told of a trial that is now its own."""
+        self._sharing.note_begin(self._book.flights.values())
         return {
             "number": flight.number,
             "params": flight.params,
             "seed": flight.seed,
             "folder": flight.folder,
             "reached": max(flight.reached, flight.last.epoch),
+            "alone": self._sharing.is_alone(flight),
         }
 
     def _flight(self, trial: Trial, ray_id: str) -> Flight:
@@ -169,6 +171,7 @@ class StudySearcher(DriverSide, Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Write down an epoch of a trial that goes on."""
         if flight := self._book.flights.get(trial_id):
+            self._note_epoch(flight, result[REPORT])
             self._book.report(flight, result[REPORT])
 
     def on_trial_complete(
@@ -182,6 +185,7 @@ class StudySearcher(DriverSide, Searcher):
         if error or flight is None or result is None or REPORT not in result:
             return
         report: TrialReport = result[REPORT]
+        self._note_epoch(flight, report)
         if report.stop_reason is not None:
             self._ended_by_itself(flight, report)
         elif self._stopped_by_asha(trial_id):
@@ -221,11 +225,18 @@ class StudySearcher(DriverSide, Searcher):
         """Whether a trial that Tune still runs has ended in the study: another driver took it."""
         return trial_id not in self._book.flights
 
+    def _note_epoch(self, flight: Flight, report: TrialReport) -> None:
+        # A training that goes on reports its checkpoint's epoch first, without a step.
+        if report.epoch > max(flight.reached, flight.last.epoch):
+            self._sharing.note_epoch(flight)
+
     def _ended_by_itself(self, flight: Flight, report: TrialReport) -> None:
         reason = report.stop_reason or "error"
         if reason == "unwritable":
             self.fatal = report.error or "no checkpoint can be written"
-        elif reason == "oom" and self._company.is_crowded_out(flight, self._book.flights.values()):
+        elif reason == "oom" and self._sharing.is_crowded_out(
+            flight, self._book.flights.values(), report.error
+        ):
             flight.needs_worker = True
         else:
             self._book.end(flight, _state_of(reason), reason, report.error, report)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import time
 from contextlib import suppress
 
 import torch
 
-__all__ = ["release_memory", "spare_from_collection"]
+__all__ = ["await_free_gpu", "release_memory", "spare_from_collection"]
+
+STEADY_S, PATIENCE_S, LOOK_EVERY_S = 2.0, 20.0, 0.1
 
 
 def spare_from_collection() -> None:
@@ -32,3 +35,20 @@ def release_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch gives it no types
         torch.cuda.empty_cache()
+
+
+def await_free_gpu() -> None:
+    """Wait until other processes have given back what they held of this one's GPU.
+
+    A worker whose trial was stopped writes a checkpoint before it lets go. What is free is looked
+    at until it has not changed for some seconds.
+    """
+    if not torch.cuda.is_available():
+        return
+    deadline = time.monotonic() + PATIENCE_S
+    free, since = torch.cuda.mem_get_info()[0], time.monotonic()
+    while time.monotonic() < min(deadline, since + STEADY_S):
+        time.sleep(LOOK_EVERY_S)
+        now = torch.cuda.mem_get_info()[0]
+        if now != free:
+            free, since = now, time.monotonic()

@@ -20,7 +20,7 @@ from chemprop_hpo.configs.schema import (
 from chemprop_hpo.hpo.chemistry.features.fold import Fold
 from chemprop_hpo.hpo.chemistry.training.train import TrainingSpec, train
 from chemprop_hpo.hpo.trial.checkpoint import TrialFolder
-from chemprop_hpo.hpo.trial.memory import spare_from_collection
+from chemprop_hpo.hpo.trial.memory import await_free_gpu, spare_from_collection
 from chemprop_hpo.hpo.trial.training_thread import Train, TrainingThread
 
 __all__ = ["TrialJob", "TrialTrainable"]
@@ -89,7 +89,7 @@ class TrialTrainable(tune.Trainable):
         self._job = job
         self._fold = fold
         self._before: TrainingThread | None = None
-        self._training = job.training(config, fold)
+        self._take(config)
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, once the trial before has let go of this worker.
@@ -102,14 +102,21 @@ class TrialTrainable(tune.Trainable):
         if before is not None and not before.stop(STOP_TIMEOUT_S, keep=False):
             log.error("a stopped training did not end in %g s; its worker ends", STOP_TIMEOUT_S)
             os._exit(1)
+        if self._needs_free_gpu:
+            await_free_gpu()
+            self._needs_free_gpu = False
         return self._training.next_report().as_result()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial; the one before was told to end, or is now."""
         self._before = self._training
-        self._training = self._job.training(new_config, self._fold)
+        self._take(new_config)
         return True
 
     def cleanup(self) -> None:
         """Stop for good; keep a checkpoint, since the trial may be continued elsewhere."""
         self._training.stop(STOP_TIMEOUT_S, keep=True)
+
+    def _take(self, trial: dict[str, Any]) -> None:
+        self._training = self._job.training(trial, self._fold)
+        self._needs_free_gpu = trial["alone"]

@@ -117,6 +117,26 @@ def test_a_short_run_is_not_judged() -> None:
     assert verdict([slow], "CPU seconds a trial", usual=False)[0].startswith("not judged")
 
 
+def test_a_ratio_that_was_better_before_is_said_to_be_worse() -> None:
+    results = [result("ours"), result("hpopt", wall_s=1100.0)]
+    words = "wall time of `chemprop hpopt`"
+    name = next(one.limit.name for one in judge(results, usual=True) if words in one.limit.name)
+    verdicts = {
+        before: one.verdict
+        for before in (12.0, 16.0)
+        for one in judge(results, usual=True, before={name: before})
+        if one.limit.name == name
+    }
+    assert verdicts == {12.0: "met", 16.0: "WORSE"}
+
+
+def test_seconds_of_another_machine_are_shown_and_not_held_against_ours() -> None:
+    name = "CPU seconds a trial, every trial to its end"
+    judged = judge([result("whole")], usual=True, before={name: 10.0})
+    (one,) = (one for one in judged if one.limit.name == name)
+    assert (one.verdict, one.before) == ("met", 10.0)
+
+
 # ----------------------------------------------------------------------------- what is written
 
 
@@ -144,7 +164,7 @@ def test_without_the_peer_its_sides_are_left_out_and_named(
 ) -> None:
     assert possible(["ours", "hpopt", "train"], tmp_path) == ["ours"]
     assert capsys.readouterr().out == (
-        f"{tmp_path}: no Chemprop there, so hpopt and train are left out\n"
+        f"{tmp_path}: no Chemprop with hpopt there, so hpopt and train are left out\n"
     )
 
 

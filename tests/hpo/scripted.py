@@ -143,7 +143,7 @@ def dies_once_train(
 
 @dataclass(frozen=True)
 class Crowded:
-    """A training in a GPU's memory that has room for some at once; each is a file in a folder."""
+    """A training in memory that has room for so many at once; each is a file in a folder."""
 
     folder: Path
     room: int

@@ -115,13 +115,18 @@ class TestSharedGpu:
         assert self.ask(sharing, *"abcd") == [0, 1, 2, 3]
         sharing.reports("b", 1)
         self.out_of_memory(sharing, "b")
-        assert "where 4 may share a GPU: it runs again by itself" in caplog.text
-        assert "no more than 3 at once; resources.gpus_per_trial=0.33 has" in caplog.text
+        assert "trial 1 ran out of memory where up to 4 trials share a GPU (CUDA out" in caplog.text
         for ray_id in "acd":
             assert self.ask(sharing, "x") == [None]
             self.ends(sharing, ray_id)
         again = sharing.searcher.suggest("b2")
-        assert (again["number"], again["reached"]) == (1, 1)
+        assert (again["number"], again["reached"], again["alone"]) == (1, 1, True)
+        sharing.reports("b2", 1)  # its checkpoint's own
+        assert "no more than" not in caplog.text
+        sharing.reports("b2", 2)
+        sharing.reports("b2", 3)
+        assert caplog.text.count("no more than 3 at once from now on") == 1
+        assert "resources.gpus_per_trial=0.3333 lets" in caplog.text
         assert self.ask(sharing, "x") == [None]
         self.ends(sharing, "b2")
         assert self.ask(sharing, *"efgh") == [4, 5, 6, None]
@@ -132,26 +137,80 @@ class TestSharedGpu:
     ) -> None:
         assert self.ask(sharing, *"ab") == [0, 1]  # half of what fits
         self.out_of_memory(sharing, "a")
-        assert "no more than 1 at once" in caplog.text
         self.ends(sharing, "b")
         assert self.ask(sharing, "a2", "x") == [0, None]
         self.out_of_memory(sharing, "a2")
-        assert "up to 4 trials at once again" in caplog.text
+        assert "up to 4 at once again" in caplog.text
         assert self.ask(sharing, *"cdefg") == [2, 3, 4, 5, None]
         trial = sharing.trials()[0]
         assert (trial.state, trial.user_attrs["stop_reason"]) == (TrialState.PRUNED, "oom")
         assert max(trial.constraints.values()) > 0
 
-    def test_several_run_one_after_the_other(self, sharing: Driving) -> None:
+    @pytest.mark.parametrize("large", ["a", "b", None])
+    def test_one_too_large_trial_speaks_for_all_that_ran_out_with_it(
+        self, sharing: Driving, large: str | None
+    ) -> None:
         assert self.ask(sharing, *"abcd") == [0, 1, 2, 3]
-        death(sharing, "d")  # of another reason: it waits its turn as well
+        self.ends(sharing, "d")
         for ray_id in "abc":
             self.out_of_memory(sharing, ray_id)
-        for number, ray_id in enumerate(["a2", "b2", "c2"]):
-            assert self.ask(sharing, ray_id, "x") == [number, None]
-            self.ends(sharing, ray_id)
-        # Three ran out of memory together, which is one reason for fewer.
-        assert self.ask(sharing, *"defg") == [3, 4, None, None]
+        for number, ray_id in enumerate("abc"):
+            assert self.ask(sharing, ray_id + "2", "x") == [number, None]
+            if ray_id == large:
+                self.out_of_memory(sharing, ray_id + "2")
+            else:
+                sharing.reports(ray_id + "2", 1)
+                self.ends(sharing, ray_id + "2")
+        ran_at_once = 3
+        begun = [number for number in self.ask(sharing, *"efghi") if number is not None]
+        assert len(begun) == (4 if large else ran_at_once - 1)
+
+    def test_a_run_by_itself_that_shows_nothing_changes_nothing(self, sharing: Driving) -> None:
+        assert self.ask(sharing, *"abcd") == [0, 1, 2, 3]
+        death(sharing, "d")  # of another reason: it waits its turn as well
+        self.out_of_memory(sharing, "a")
+        self.ends(sharing, "b")
+        self.ends(sharing, "c")
+        turns = {self.ask(sharing, "d2")[0]: "d2"}
+        assert self.ask(sharing, "x") == [None]
+        if 3 in turns:
+            self.ends(sharing, "d2")
+            assert self.ask(sharing, "a2") == [0]
+            last = "a2"
+        else:
+            last = "d2"
+        sharing.reports(last, 0, stop_reason="error", error="it says so")
+        assert len([n for n in self.ask(sharing, *"efghi") if n is not None]) == 4
+
+    def test_a_trial_that_was_alone_all_along_is_pruned_at_once(self, sharing: Driving) -> None:
+        assert self.ask(sharing, "a") == [0]
+        self.out_of_memory(sharing, "a")
+        assert sharing.trials()[0].user_attrs["stop_reason"] == "oom"
+
+    def test_with_several_gpus_the_share_is_named_and_as_many_run(
+        self, ready_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        driving = Driving(
+            ready_url, tmp_path, [GOOD] * 9, concurrency=4, resources={"gpus_per_trial": 0.5}
+        )
+        assert self.ask(driving, *"abcd") == [0, 1, 2, 3]
+        self.out_of_memory(driving, "a")
+        for ray_id in "bcd":
+            self.ends(driving, ray_id)
+        assert self.ask(driving, "a2") == [0]
+        driving.reports("a2", 1)
+        assert "has room by itself; resources.gpus_per_trial=1 lets" in caplog.text
+        self.ends(driving, "a2")
+        assert self.ask(driving, *"efghi") == [4, 5, 6, 7, None]
+        driving.db.close()
+
+    def test_what_waits_is_handed_over_when_the_sweep_ends(self, sharing: Driving) -> None:
+        assert self.ask(sharing, *"ab") == [0, 1]
+        self.out_of_memory(sharing, "a")
+        sharing.flights._settle("interrupted")
+        reasons = [t.user_attrs.get("stop_reason") for t in sharing.trials()]
+        assert reasons[:2] == ["interrupted", "interrupted"]
+        assert sharing.trials()[2].state == TrialState.WAITING
 
     @pytest.mark.parametrize("share", [0, 1])
     def test_where_no_gpu_is_shared_a_trial_is_pruned_at_once(

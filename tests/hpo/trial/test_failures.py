@@ -50,6 +50,7 @@ def test_every_allocation_that_fails_on_the_host_is_out_of_memory(allocate):
         torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be ...", 2),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate`"),
         RuntimeError("std::bad_alloc"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
     ],

@@ -30,7 +30,7 @@ def job_of(folder: Path, train: Any = scripted.scripted_train, **sections: Any) 
 
 def trial(number: int, script: int, **more: Any) -> dict[str, Any]:
     told = {"number": number, "params": {"depth": script}, "seed": 1, "reached": 0}
-    return told | {"folder": f"trials/{number:05d}"} | more
+    return told | {"alone": False, "folder": f"trials/{number:05d}"} | more
 
 
 class Worker(TrialTrainable):
@@ -70,6 +70,20 @@ def test_a_worker_takes_one_trial_after_the_other(tmp_path: Path) -> None:
     first = worker.report()
     assert (first.epoch, first.best) == (1, 9.99)
     assert TrialFolder(tmp_path / "study/trials/00000").checkpoints() == []
+    worker.cleanup()
+
+
+def test_a_trial_that_runs_by_itself_waits_for_its_gpu_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[None] = []
+    monkeypatch.setattr(trainable, "await_free_gpu", lambda: waited.append(None))
+    worker = Worker(job_of(tmp_path), trial(0, scripted.GOOD))
+    worker.report()
+    assert not waited
+    worker.reset_config(trial(1, scripted.GOOD, alone=True))
+    assert [worker.report().epoch for _ in range(3)] == [1, 2, 3]
+    assert len(waited) == 1
     worker.cleanup()
 
 
