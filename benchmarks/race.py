@@ -13,13 +13,15 @@ On ESOL, in one run on one machine, one after the other, with the same rows, epo
   `peer_hpopt.py`, without which it does not end.
 - ``floor``: a bare loop that trains what ``whole`` has trained, on batches collated once.
 - ``ensembles``: ensembles of the best configurations of ``ours``.
-- ``train``: `chemprop train` of these configurations, as many at once as there are CPUs.
+- ``train``: `chemprop train` of these configurations, as many at once as there are CPUs, one thread
+  each.
+- ``loop``: the first half of them one after the other, with as many threads as torch takes.
 
 What differs: the samplers (TPE here, HyperOpt there); every other draw of hpopt's dropout is 0,
 here all values are as likely; a trial of hpopt counts with its last epoch, one of ours with its
 best; ours logs to its database and can go on after a kill. A trial enters the curve when it has
 ended. The RMSE of a side is that of the one model it would hand over, as Chemprop predicts with it;
-of ``train`` that of the first model, of ``ensembles`` that of all members together.
+of ``train`` and ``loop`` that of the first model, of ``ensembles`` that of all members together.
 
 Each repeat of a side is one JSON file in OUT: the same command measures what is missing. A side
 that reaches the time limit is ended, and what it did by then is told as that. A run of all sides
@@ -58,8 +60,9 @@ RUNS = {
     "floor": race_ours.floor,
     "ensembles": race_ours.ensembles,
     "train": race_peer.train,
+    "loop": race_peer.loop,
 }
-PEER_SIDES = ("hpopt", "train")
+PEER_SIDES = ("hpopt", "train", "loop")
 TELL_EVERY_S = 60.0
 REPEATS = 3
 
@@ -126,7 +129,7 @@ def _setting(options: argparse.Namespace) -> Setting:
 def possible(asked: Sequence[str], peer: Path) -> list[str]:
     if not any(side in PEER_SIDES for side in asked) or _is_whole(peer):
         return list(asked)
-    print(f"{peer}: no Chemprop with hpopt there, so {' and '.join(PEER_SIDES)} are left out")
+    print(f"{peer}: no Chemprop with hpopt there, so {', '.join(PEER_SIDES)} are left out")
     return [side for side in asked if side not in PEER_SIDES]
 
 

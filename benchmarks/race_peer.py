@@ -30,7 +30,7 @@ from race_track import (
 
 from chemprop_hpo.storage.trials import TrialRecord
 
-__all__ = ["hpopt", "train"]
+__all__ = ["hpopt", "loop", "train"]
 
 PEER_SPACE = ("depth", "dropout", "ffn_num_layers", "max_lr")
 """The same ranges; but every other draw of hpopt's dropout is 0."""
@@ -112,8 +112,19 @@ def _seconds_of(side: str, track: Track) -> float:
 
 
 def train(track: Track) -> Run:
-    top, folder = best(left_by("ours", track), track.setting.members[0]), track.folder("train")
-    runs = track.setting.trains
+    return _trainings(
+        "train", track, track.setting.trains, track.setting.cpus, {"OMP_NUM_THREADS": "1"}
+    )
+
+
+def loop(track: Track) -> Run:
+    return _trainings("loop", track, -(-track.setting.trains // 2), 1, {})
+
+
+def _trainings(
+    side: str, track: Track, runs: int, at_once: int, environment: Mapping[str, str]
+) -> Run:
+    top, folder = best(left_by("ours", track), track.setting.members[0]), track.folder(side)
     commands = [_training(top[i % len(top)], folder / f"{i}", track) for i in range(runs)]
     listed = folder / "commands"
     listed.write_text("".join(f"{shlex.join(command)}\n" for command in commands))
@@ -136,11 +147,11 @@ def train(track: Track) -> Run:
         )
 
     return Run(
-        [*side_by_side, f"--max-procs={track.setting.cpus}", "sh", "-c", "exec {}"],
+        [*side_by_side, f"--max-procs={at_once}", "sh", "-c", "exec {}"],
         runs,
         lambda: len(models()),
         read,
-        {"OMP_NUM_THREADS": "1"},
+        environment,
     )
 
 

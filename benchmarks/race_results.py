@@ -23,7 +23,8 @@ SIDES = {
     "hpopt": "`chemprop hpopt`, FIFO",
     "floor": "bare torch loop, the trials of `whole` again",
     "ensembles": "ensembles of the best of `ours`",
-    "train": "`chemprop train`, the best of `ours`",
+    "train": "`chemprop train`, the best of `ours`, as many at once as CPUs",
+    "loop": "`chemprop train`, the same, one after the other",
 }
 """In the order in which they run: later ones train what earlier ones have found."""
 

@@ -105,10 +105,12 @@ def test_sides_of_different_commits_are_said_to_be() -> None:
 
 def test_ensembles_are_held_against_trainings_scaled_to_as_many() -> None:
     ensembles = result("ensembles", finished=75, asked=75, wall_s=500.0)
-    trains = result("train", finished=6, asked=6, wall_s=120.0)
-    (one,) = (one for one in judge([ensembles, trains], usual=True) if "train`" in one.limit.name)
-    assert one.values == (3.0,)
-    assert (one.verdict, one.notes) == ("met", ("scaled from 6 runs of `chemprop train`",))
+    loop = result("loop", finished=3, asked=3, wall_s=60.0)
+    trains = result("train", finished=6, asked=6, wall_s=90.0)
+    judged = judge([ensembles, loop, trains], usual=True)
+    one, other = (one for one in judged if "`chemprop train`" in one.limit.name)
+    assert (one.values, other.values) == ((3.0,), (2.25,))
+    assert (one.verdict, one.notes) == ("met", ("scaled from 3 runs of `chemprop train`",))
 
 
 def test_a_short_run_is_not_judged() -> None:
@@ -164,7 +166,7 @@ def test_without_the_peer_its_sides_are_left_out_and_named(
 ) -> None:
     assert possible(["ours", "hpopt", "train"], tmp_path) == ["ours"]
     assert capsys.readouterr().out == (
-        f"{tmp_path}: no Chemprop with hpopt there, so hpopt and train are left out\n"
+        f"{tmp_path}: no Chemprop with hpopt there, so hpopt, train, loop are left out\n"
     )
 
 
