@@ -143,7 +143,7 @@ def dies_once_train(
 
 @dataclass(frozen=True)
 class Crowded:
-    """A training in memory that has room for so many at once; each is a file in a folder."""
+    """A training in memory that has room for so many at once, which is short at least once."""
 
     folder: Path
     room: int
@@ -152,19 +152,28 @@ class Crowded:
         self, spec: TrainingSpec, fold: Any, on_epoch: Any, resume_from: Path | None = None
     ) -> EpochReport | None:
         """Follow the script, as long as there is room."""
-        mine = self.folder / f"{os.getpid()}"
+        mine = self.folder / f"{os.getpid()}.training"
         mine.touch()
 
         def then(report: EpochReport, progress: Any) -> bool:
-            time.sleep(0.1)
-            if len(list(self.folder.iterdir())) > self.room:
-                raise torch.OutOfMemoryError("CUDA out of memory")
+            self._take_memory()
             return bool(on_epoch(report, progress))
 
         try:
             return scripted_train(spec, fold, then, resume_from)
         finally:
             mine.unlink()
+
+    def _take_memory(self) -> None:
+        was_short = self.folder / "was short"
+        while not was_short.exists() and not self._is_short():
+            time.sleep(0.02)  # until one too many has come
+        if self._is_short():
+            was_short.touch()
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def _is_short(self) -> bool:
+        return len(list(self.folder.glob("*.training"))) > self.room
 
 
 class Recorder:

@@ -156,18 +156,20 @@ class TestInOneProcess:
         start_sweep(loaded, observers=(recorder,), train=scripted.scripted_train)
         assert recorder.most == 4
 
-    @pytest.mark.parametrize("room", [1, 3])
+    @pytest.mark.parametrize(
+        ("room", "said"),
+        [(1, "it runs again by itself"), (3, "no more than 3 at once from now on")],
+    )
     def test_fewer_share_a_gpu_whose_memory_does_not_suffice(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, room: int
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, room: int, said: str
     ) -> None:
         resources = {"gpus_per_trial": 0.25, "max_concurrent_trials": None}
-        loaded = scripted.sweep_of(
-            tmp_path, [scripted.GOOD] * 6, resources=resources, scheduler={"type": "none"}
-        )
+        loaded = scripted.sweep_of(tmp_path, [scripted.GOOD] * 9, resources=resources)
         (tmp_path / "memory").mkdir()
         start_sweep(loaded, train=scripted.Crowded(tmp_path / "memory", room))
-        assert [t.state.name for t in trials_in(tmp_path, "scripted")] == ["COMPLETE"] * 6
-        assert "it runs again by itself" in caplog.text
+        assert [t.state.name for t in trials_in(tmp_path, "scripted")] == ["COMPLETE"] * 9
+        assert said in caplog.text
+        assert room < 3 or "no more than 2 at once" not in caplog.text
 
     def test_a_study_of_other_data_is_refused_and_left_as_it_is(self, tmp_path: Path) -> None:
         loaded = scripted.sweep_of(tmp_path, [scripted.GOOD])
