@@ -88,7 +88,7 @@ def _read(folder: Path) -> dict[str, float]:
     commands = {
         "--help": ["--help"],
         "status": ["status", *of_study],
-        "top-k": ["top-k", *of_study],
+        "top-k": ["top-k", "-k", "1", *of_study],
     }
     found = {}
     for name, arguments in commands.items():
