@@ -6,6 +6,8 @@ import torch
 from chemprop.nn import RMSE, ChempropMetric
 from torch import Tensor
 
+__all__ = ["EpochLoss", "GuardedRMSE", "training_criterion"]
+
 
 class GuardedRMSE(RMSE):
     """Chemprop's RMSE with a gradient of zero, not NaN, where every prediction is exact.
@@ -26,3 +28,47 @@ def training_criterion(criterion: ChempropMetric) -> ChempropMetric:
     if type(criterion) is RMSE:
         return GuardedRMSE(task_weights=criterion.task_weights)
     return criterion.clone()
+
+
+class EpochLoss:
+    """A criterion of each batch, and of all batches since the epoch began.
+
+    What ``forward`` of torchmetrics does, without the care that it takes of other uses: that is a
+    hundredth of a small model's step.
+
+    Parameters
+    ----------
+    criterion : ChempropMetric
+        Whose states are sums. It is used up.
+    """
+
+    def __init__(self, criterion: ChempropMetric) -> None:
+        self._criterion = criterion
+        self._sums: dict[str, Tensor] = {}
+
+    def begin(self) -> None:
+        """Forget all batches."""
+        self._sums = {}
+
+    def of_batch(self, outputs: Tensor, labels: Tensor, known: Tensor) -> Tensor:
+        """Return the loss of a batch, to be differentiated.
+
+        Parameters
+        ----------
+        outputs, labels : Tensor, shape (n, t)
+        known : bool tensor, shape (n, t)
+            Which labels count.
+        """
+        criterion, kind = self._criterion, type(self._criterion)
+        criterion.reset()
+        kind.update(criterion, outputs, labels, known)  # not the instance's, which is wrapped
+        loss: Tensor = kind.compute(criterion)
+        for name, value in criterion.metric_state.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach()
+        return loss
+
+    def of_epoch(self) -> float:
+        """Return the loss of all batches together."""
+        for name, value in self._sums.items():
+            setattr(self._criterion, name, value)
+        return float(type(self._criterion).compute(self._criterion))

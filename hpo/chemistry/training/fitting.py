@@ -21,7 +21,7 @@ from torch import Tensor
 from chemprop_hpo.hpo.chemistry.features.batches import Batches, TrainingBatches, entropy
 from chemprop_hpo.hpo.chemistry.features.fold import Fold
 from chemprop_hpo.hpo.chemistry.models.checkpoints import write_checkpoint
-from chemprop_hpo.hpo.chemistry.models.criteria import training_criterion
+from chemprop_hpo.hpo.chemistry.models.criteria import EpochLoss, training_criterion
 from chemprop_hpo.hpo.chemistry.models.fast_sums import quicken
 from chemprop_hpo.hpo.chemistry.models.model import build_model, save_model
 from chemprop_hpo.hpo.chemistry.training.epochs import (
@@ -65,6 +65,7 @@ class Fitting(LightningModule):
         self.fold = fold
         self.mpnn: MPNN = quicken(build_model(spec.model, spec.optimization, fold))
         self.criterion = training_criterion(self.mpnn.criterion)
+        self._loss = EpochLoss(self.criterion)
         self.batches = Batches(fold, spec.model)
         size = spec.optimization.batch_size
         self.loader = TrainingBatches(self.batches, fold, size, spec.seed)
@@ -124,7 +125,7 @@ class Fitting(LightningModule):
         self._began = time.perf_counter()
         self.loader.epoch = self.epoch + 1
         seed_torch(self.spec.seed, self.loader.epoch)
-        self.criterion.reset()
+        self._loss.begin()
         self.mpnn.train()
         # Chemprop's scaling rests while its module trains, where a data set was scaled before.
         self.mpnn.X_d_transform.eval()
@@ -133,8 +134,7 @@ class Fitting(LightningModule):
         """Return the criterion over the labels that are there."""
         outputs = _raw_outputs(self.mpnn, batch)
         labels = batch.Y.nan_to_num(nan=0.0)
-        loss: Tensor = self.criterion(outputs, labels, batch.Y.isfinite())
-        return loss
+        return self._loss.of_batch(outputs, labels, batch.Y.isfinite())
 
     def on_train_epoch_end(self) -> None:
         """Evaluate, report, and stop where there is reason to."""
@@ -163,7 +163,7 @@ class Fitting(LightningModule):
     # ------------------------------------------------------------------------ evaluation
 
     def _train_loss(self, epoch: int) -> float:
-        loss = float(self.criterion.compute())
+        loss = self._loss.of_epoch()
         if not math.isfinite(loss):
             raise NonFiniteLossError(epoch)
         return loss
