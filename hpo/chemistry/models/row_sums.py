@@ -35,7 +35,9 @@ class Lists:
     def of(cls, places: Int64, n_places: int) -> Lists:
         """List the rows that belong to each place, given the place of each row."""
         counts = np.bincount(places, minlength=n_places)
-        return cls(np.argsort(places, kind="stable"), counts)
+        # Numpy sorts numbers of 16 bits by radix, in less than half the time.
+        keys = places.astype(np.uint16) if n_places <= 2**16 else places
+        return cls(np.argsort(keys, kind="stable"), counts)
 
     @property
     def begins(self) -> Int64:

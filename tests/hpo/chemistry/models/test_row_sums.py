@@ -32,6 +32,14 @@ def test_rows_are_listed_by_place_and_left_out():
     assert as_lists(others) == [[2, 3], [0, 2]]
 
 
+@pytest.mark.parametrize("n_places", [2**16, 2**16 + 1, 2**17])
+def test_rows_keep_their_order_in_every_place(n_places):
+    places = np.array([n_places - 1, 0, 70_000 % n_places, n_places - 1, 0, 2**15])
+    lists = Lists.of(places, n_places)
+    assert list(lists.rows) == sorted(range(6), key=lambda row: places[row])
+    assert lists.counts.sum() == 6
+
+
 def rows(n, d=3):
     generator = torch.Generator().manual_seed(n)
     values = torch.randn(n, d, generator=generator, dtype=torch.float64)
