@@ -89,7 +89,8 @@ class TrialTrainable(tune.Trainable):
         self._job = job
         self._fold = fold
         self._before: TrainingThread | None = None
-        self._take(config)
+        self._training = job.training(config, fold)
+        self._needs_free_gpu: bool = config["alone"]
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, once the trial before has let go of this worker.
@@ -110,13 +111,10 @@ class TrialTrainable(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial; the one before was told to end, or is now."""
         self._before = self._training
-        self._take(new_config)
+        self._training = self._job.training(new_config, self._fold)
+        self._needs_free_gpu = new_config["alone"]
         return True
 
     def cleanup(self) -> None:
         """Stop for good; keep a checkpoint, since the trial may be continued elsewhere."""
         self._training.stop(STOP_TIMEOUT_S, keep=True)
-
-    def _take(self, trial: dict[str, Any]) -> None:
-        self._training = self._job.training(trial, self._fold)
-        self._needs_free_gpu = trial["alone"]
