@@ -36,8 +36,10 @@ class GpuSharing:
         self._has_many_gpus = fits > self._to_a_gpu
         self._alone: set[int] = set()
         """Trials of the group that run, or will run, by themselves; by number."""
-        self._accompanied: set[int] = set()
+        self._beside: dict[int, int] = {}
+        """How many ran at most, a trial among them, since its last new epoch; by number."""
         self._is_settled = False
+        self._has_advised = False
 
     def admits(self, flights: Collection[Flight]) -> bool:
         """Whether a new trial may begin beside those in flight."""
@@ -51,16 +53,19 @@ class GpuSharing:
         """Whether a trial is to run by itself."""
         return flight.number in self._alone
 
-    def note_begin(self, flights: Collection[Flight]) -> None:
+    def note_begin(self, flight: Flight, flights: Collection[Flight]) -> None:
         """Hear that a trial has been given a worker."""
         running = _running(flights)
-        if len(running) > 1:
-            self._accompanied |= running
+        self._beside[flight.number] = len(running)
+        for number in running:
+            self._beside[number] = max(self._beside.get(number, 0), len(running))
 
-    def note_epoch(self, flight: Flight) -> None:
+    def note_epoch(self, flight: Flight, flights: Collection[Flight]) -> None:
         """Hear that a trial had memory for an epoch."""
+        self._beside[flight.number] = len(_running(flights))
         if flight.number not in self._alone or self._is_settled:
             return
+        self._has_advised = True
         self._is_settled = True
         fewer = max(1, self._crowd - 1)
         if not self._has_many_gpus:  # Ray would fill one of several, however few there are in all
@@ -80,13 +85,13 @@ class GpuSharing:
         if flight.number in self._alone:
             self._blame(flight)
             return False
-        if self._to_a_gpu < 2 or flight.number not in self._accompanied:
+        crowd = self._beside.get(flight.number, 1)
+        if self._to_a_gpu < 2 or crowd < 2 or (self._has_many_gpus and self._has_advised):
             return False
         if not self._is_reserved(flights):
             self._alone, self._is_settled = set(), False
-            self._most_before, self._crowd = self._most, len(_running(flights))
+            self._most_before, self._crowd = self._most, crowd
         self._alone.add(flight.number)
-        self._accompanied.discard(flight.number)
         log.warning(
             "trial %d ran out of memory where up to %d trials share a GPU (%s): it runs again by "
             "itself when those that run have ended",

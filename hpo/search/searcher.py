@@ -135,7 +135,7 @@ class StudySearcher(DriverSide, Searcher):
 
     def _task(self, flight: Flight) -> dict[str, Any]:
         """Return what a worker is told of a trial that is now its own."""
-        self._sharing.note_begin(self._book.flights.values())
+        self._sharing.note_begin(flight, self._book.flights.values())
         return {
             "number": flight.number,
             "params": flight.params,
@@ -228,7 +228,7 @@ class StudySearcher(DriverSide, Searcher):
     def _note_epoch(self, flight: Flight, report: TrialReport) -> None:
         # A training that goes on reports its checkpoint's epoch first, without a step.
         if report.epoch > max(flight.reached, flight.last.epoch):
-            self._sharing.note_epoch(flight)
+            self._sharing.note_epoch(flight, self._book.flights.values())
 
     def _ended_by_itself(self, flight: Flight, report: TrialReport) -> None:
         reason = report.stop_reason or "error"

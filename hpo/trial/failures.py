@@ -25,7 +25,7 @@ MEMORY_TEXTS = (
     "cannot allocate memory",
     "not enough memory",
     "_status_alloc_failed",  # CUBLAS_STATUS_ALLOC_FAILED, and cuDNN's, cuSPARSE's
-    "_status_not_initialized",  # the same, where a library's own first allocation failed
+    "cublas_status_not_initialized",  # the same, where its own first allocation failed
     "bad_alloc",
 )
 

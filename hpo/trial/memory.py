@@ -11,7 +11,8 @@ import torch
 
 __all__ = ["await_free_gpu", "release_memory", "spare_from_collection"]
 
-STEADY_S, PATIENCE_S, LOOK_EVERY_S = 2.0, 20.0, 0.1
+STEADY_S, PATIENCE_S, LOOK_EVERY_S = 5.0, 45.0, 0.2
+"""Longer than a worker may take to stop."""
 
 
 def spare_from_collection() -> None:
@@ -46,9 +47,17 @@ def await_free_gpu() -> None:
     if not torch.cuda.is_available():
         return
     deadline = time.monotonic() + PATIENCE_S
-    free, since = torch.cuda.mem_get_info()[0], time.monotonic()
+    free, since = _free_on_gpu(), time.monotonic()
     while time.monotonic() < min(deadline, since + STEADY_S):
         time.sleep(LOOK_EVERY_S)
-        now = torch.cuda.mem_get_info()[0]
-        if now != free:
+        now = _free_on_gpu()
+        if now is None or now != free:
             free, since = now, time.monotonic()
+
+
+def _free_on_gpu() -> int | None:
+    """Return the bytes that are free; None where they do not suffice for asking."""
+    try:
+        return int(torch.cuda.mem_get_info()[0])
+    except RuntimeError:
+        return None

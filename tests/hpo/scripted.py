@@ -165,9 +165,11 @@ class Crowded:
             mine.unlink()
 
     def _take_memory(self) -> None:
-        was_short = self.folder / "was short"
+        was_short, deadline = self.folder / "was short", time.monotonic() + 120
         while not was_short.exists() and not self._is_short():
-            time.sleep(0.02)  # until one too many has come
+            if time.monotonic() > deadline:
+                raise TimeoutError("not even one too many has come")
+            time.sleep(0.02)
         if self._is_short():
             was_short.touch()
             raise torch.OutOfMemoryError("CUDA out of memory")

@@ -99,7 +99,7 @@ class _QuickBondMessages(_QuickMessages, BondMessagePassing):
 def _has_plain_features(bmg: BatchMolGraph) -> bool:
     return all(
         features.device.type == "cpu"
-        and features.dtype in (torch.float32, torch.float64)
+        and features.dtype == torch.float32
         and not features.requires_grad
         for features in (bmg.V, bmg.E)
     )
