@@ -15,7 +15,7 @@ On ESOL, in one run on one machine, one after the other, with the same rows, epo
 - ``ensembles``: ensembles of the best configurations of ``ours``.
 - ``train``: `chemprop train` of these configurations, as many at once as there are CPUs, one thread
   each.
-- ``loop``: the first half of them one after the other, with as many threads as torch takes.
+- ``loop``: half as many one after the other, with a thread for each CPU.
 
 What differs: the samplers (TPE here, HyperOpt there); every other draw of hpopt's dropout is 0,
 here all values are as likely; a trial of hpopt counts with its last epoch, one of ours with its
@@ -27,7 +27,7 @@ Each repeat of a side is one JSON file in OUT: the same command measures what is
 that reaches the time limit is ended, and what it did by then is told as that. A run of all sides
 with the settings above writes RESULTS.md and results.png beside this file; any other writes them
 into OUT. With these settings the exit code is 1 where a limit is missed, where a ratio is worse by
-a quarter than in the race before (results.json), or a side of ours did not do all that was asked.
+a quarter than the best so far (results.json), or a side of ours did not do all that was asked.
 """
 
 from __future__ import annotations
@@ -222,8 +222,8 @@ def _conclude(results: Sequence[Result], setting: Setting, out: Path, repeats: i
     full = usual and {result.side for result in results} == set(SIDES)
     place = HERE if full else out
     if full:
-        medians = {one.limit.name: one.median for one in judged if one.median is not None}
-        last.write_text(json.dumps(medians, indent=1) + "\n")
+        best = before | {one.limit.name: one.best for one in judged if one.best is not None}
+        last.write_text(json.dumps(best, indent=1) + "\n")
     (place / "RESULTS.md").write_text("\n".join(report(results, setting, judged)) + "\n")
     draw(results, place / "results.png")
     print(f"{place / 'RESULTS.md'}: {len(results)} results of {repeats} repeats")

@@ -118,7 +118,8 @@ def train(track: Track) -> Run:
 
 
 def loop(track: Track) -> Run:
-    return _trainings("loop", track, -(-track.setting.trains // 2), 1, {})
+    threads = {"OMP_NUM_THREADS": f"{track.setting.cpus}"}  # what torch takes with so many CPUs
+    return _trainings("loop", track, -(-track.setting.trains // 2), 1, threads)
 
 
 def _trainings(

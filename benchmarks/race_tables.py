@@ -51,12 +51,18 @@ class Judged:
     failed: bool = False
     """Whether a side of ours did not do all that was asked."""
     before: float | None = None
-    """What the last whole race has shown."""
+    """The best that a whole race has shown."""
 
     @property
     def median(self) -> float | None:
         """The figure of the middle repeat."""
         return statistics.median(self.values) if self.values else None
+
+    @property
+    def best(self) -> float | None:
+        """The best figure so far, this one included."""
+        known = [value for value in (self.median, self.before) if value is not None]
+        return (max if self.limit.least else min)(known, default=None)
 
     @property
     def is_worse(self) -> bool:
@@ -204,7 +210,7 @@ def judge(
     usual : bool
         Whether they are of the usual settings.
     before : mapping, optional
-        What the last whole race has shown, by the names of the limits.
+        The best that whole races have shown, by the names of the limits.
     """
     repeats = _by_repeat(results)
     judged = []
@@ -316,7 +322,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Result], float | None]], ...] = (
 
 
 def _limit_lines(judged: Sequence[Judged]) -> Iterator[str]:
-    yield "| figure | measured | before | limit | | |"
+    yield "| figure | measured | best before | limit | | |"
     yield "|---|---|---|---|---|---|"
     for one in judged:
         bound = f"{'>=' if one.limit.least else '<='} {_number(one.limit.bound)}"
