@@ -161,9 +161,23 @@ class TestSharedGpu:
             else:
                 sharing.reports(ray_id + "2", 1)
                 self.ends(sharing, ray_id + "2")
-        ran_at_once = 3
+        ran_at_once = 4  # since their last epochs
         begun = [number for number in self.ask(sharing, *"efghi") if number is not None]
         assert len(begun) == (4 if large else ran_at_once - 1)
+
+    def test_those_that_ended_before_a_trials_last_epoch_are_not_counted(
+        self, sharing: Driving
+    ) -> None:
+        assert self.ask(sharing, *"abcd") == [0, 1, 2, 3]
+        self.ends(sharing, "c")
+        self.ends(sharing, "d")
+        sharing.reports("a", 1)  # beside b
+        self.out_of_memory(sharing, "a")
+        self.ends(sharing, "b")
+        assert self.ask(sharing, "a2") == [0]
+        sharing.reports("a2", 2)
+        self.ends(sharing, "a2")
+        assert self.ask(sharing, "e", "f") == [4, None]
 
     def test_a_run_by_itself_that_shows_nothing_changes_nothing(self, sharing: Driving) -> None:
         assert self.ask(sharing, *"abcd") == [0, 1, 2, 3]
