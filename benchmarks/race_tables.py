@@ -191,7 +191,7 @@ LIMITS = (
     Limit(
         "the same, with as many `chemprop train` at once as CPUs",
         ("ensembles", "train"),
-        2.0,
+        3.0,
         True,
         _ensembles_faster("train"),
     ),

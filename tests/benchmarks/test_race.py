@@ -111,6 +111,7 @@ def test_ensembles_are_held_against_trainings_scaled_to_as_many() -> None:
     one, other = (one for one in judged if "`chemprop train`" in one.limit.name)
     assert (one.values, other.values) == ((3.0,), (2.25,))
     assert (one.verdict, one.notes) == ("met", ("scaled from 3 runs of `chemprop train`",))
+    assert other.verdict == "MISSED"
 
 
 def test_a_short_run_is_not_judged() -> None:
