@@ -129,7 +129,6 @@ def _trainer(fitting: Fitting) -> Trainer:
         # Inside a Slurm job Lightning would otherwise take this for one rank of many.
         plugins=[LightningEnvironment()],
         max_epochs=spec.max_epochs - fitting.epoch,
-        gradient_clip_val=spec.optimization.gradient_clip,
         limit_val_batches=0,
         logger=False,
         enable_checkpointing=False,
