@@ -83,7 +83,7 @@ def best_trials(study: optuna.Study, k: int, distinct: bool = False) -> list[Tri
     """
     if k < 1:
         raise UsageError(f"-k must be at least 1, not {k}")
-    ranked = _ranked(study)
+    ranked = _ranked(study.get_trials(deepcopy=False), study.direction)
     chosen = _first_of_each(ranked) if distinct else ranked
     if len(chosen) < k:
         kind = "complete trial" if len(chosen) == 1 else "complete trials"
@@ -108,8 +108,9 @@ def counts(study: optuna.Study) -> dict[str, int]:
 
 def folders_in_use(study: optuna.Study, k: int) -> FoldersInUse:
     """Return the checkpoint folders of the ``k`` best trials and of all that are not finished."""
-    unfinished = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-    return FoldersInUse(_folders(_ranked(study)[:k]), _folders(unfinished))
+    trials = study.get_trials(deepcopy=False)
+    unfinished = [trial for trial in trials if not trial.state.is_finished()]
+    return FoldersInUse(_folders(_ranked(trials, study.direction)[:k]), _folders(unfinished))
 
 
 def folder_of(number: int, user_attrs: Mapping[str, Any]) -> str:
@@ -135,9 +136,9 @@ def epochs_trained(study: optuna.Study) -> int:
     return sum(_own_epochs(trial) for trial in study.get_trials(deepcopy=False))
 
 
-def _ranked(study: optuna.Study) -> list[FrozenTrial]:
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
+def _ranked(trials: Iterable[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
     return sorted(complete, key=lambda trial: (sign * _value(trial), trial.number))
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
@@ -132,3 +134,18 @@ def test_checkpoints_of_the_best_and_of_the_unfinished_are_in_use() -> None:
     assert used.best == {"trials/1"}
     # The last one has not said where it is; it will be where its number says.
     assert used.unfinished == {"trials/3", "trials/4", "trials/00005"}
+
+
+def test_a_trial_that_ends_meanwhile_keeps_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = study_of()
+    running, look = study.ask(), study.get_trials
+
+    def look_before_it_ends(**how: Any) -> list[optuna.trial.FrozenTrial]:
+        found = look(**how)
+        if running.number not in [t.number for t in look(states=(TrialState.COMPLETE,))]:
+            study.tell(running, 0.1)
+        return found
+
+    monkeypatch.setattr(study, "get_trials", look_before_it_ends)
+    used = folders_in_use(study, 1)
+    assert used.best | used.unfinished == {"trials/00000"}
