@@ -138,7 +138,7 @@ class Fitting(LightningModule):
         self._optimizer.zero_grad()
         outputs = _raw_outputs(self.mpnn, batch)
         labels = batch.Y.nan_to_num(nan=0.0)
-        self._loss.of_batch(outputs, labels, batch.Y.isfinite()).backward()
+        torch.autograd.backward(self._loss.of_batch(outputs, labels, batch.Y.isfinite()))
         if (most := self.spec.optimization.gradient_clip) is not None:
             clip_grad_norm_(self.mpnn.parameters(), most)
         self._optimizer.step()
