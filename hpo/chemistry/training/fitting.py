@@ -140,7 +140,7 @@ class Fitting(LightningModule):
         labels = batch.Y.nan_to_num(nan=0.0)
         torch.autograd.backward(self._loss.of_batch(outputs, labels, batch.Y.isfinite()))
         if (most := self.spec.optimization.gradient_clip) is not None:
-            clip_grad_norm_(self.mpnn.parameters(), most)
+            clip_grad_norm_(self._stepped, most)
         self._optimizer.step()
         self._schedule.step()
 
@@ -161,6 +161,7 @@ class Fitting(LightningModule):
     def _make_optimizer(self) -> None:
         optimization = self.spec.optimization
         self._optimizer = build_optimizer(self.mpnn, optimization)
+        self._stepped = [one for group in self._optimizer.param_groups for one in group["params"]]
         self._schedule = build_schedule(
             self._optimizer, optimization, self.spec.max_epochs, len(self.loader)
         )
