@@ -4,9 +4,10 @@
 
 Trials that train nothing report as fast as they can: to Tune alone (``bare``: a class trainable,
 workers used again, no loggers), and to a sweep with more and more of its parts: the study in
-SQLite, ASHA, the live display on a terminal that nobody sees, MLflow in SQLite. No trial is
-stopped early, so that all have the same number of reports. One after the other, again and again,
-in one process on one Ray.
+SQLite, ASHA, the live display on a terminal that nobody sees, MLflow in SQLite; ``on a server``
+is all of it with MLflow's server in a process of its own, whose time is not the driver's. No trial
+is stopped early, so that all have the same number of reports. One after the other, again and
+again, in one process on one Ray.
 
 Of each there is the CPU time of the driver's process, all its threads, from the first report to
 the end of the sweep, divided by the number of reports; and its ratio to ``bare`` within one
@@ -23,12 +24,16 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
+import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -58,8 +63,10 @@ from chemprop_hpo.storage.database import open_database
 from chemprop_hpo.storage.studies import open_or_create_study
 
 PARTS = ("database", "asha", "display", "mlflow")
+ON_A_SERVER = "the same, MLflow on a server"
 LIMIT = 1.5
 """The most that a report may cost with all of them, as a multiple of ``bare``."""
+SERVER_WITHIN_S = 60.0
 
 
 def main() -> int:
@@ -69,7 +76,9 @@ def main() -> int:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     # There may be more workers than cores: only the driver's time is counted.
     ray.init = partial(ray.init, num_cpus=max(options.workers))
-    with tempfile.TemporaryDirectory() as temporary, connected(None):
+    with tempfile.TemporaryDirectory() as temporary, connected(None), ExitStack() as stack:
+        if "mlflow" in options.parts:
+            options.server = stack.enter_context(_mlflow_server(Path(temporary)))
         print("| workers | what | CPU ms a report | ratio to bare | least | most |")
         print("|---|---|---|---|---|---|")
         for workers in options.workers:
@@ -101,7 +110,11 @@ def _round(options: argparse.Namespace, workers: int, folder: Path) -> dict[str,
         place = folder / part
         place.mkdir(parents=True)
         parts = PARTS[: PARTS.index(part) + 1]
-        found[" + ".join(parts)] = _sweep(*size, parts, place)
+        found[" + ".join(parts)] = _sweep(*size, parts, place, f"sqlite:///{place}/mlflow.db")
+    if "mlflow" in options.parts:
+        place = folder / "server"
+        place.mkdir()
+        found[ON_A_SERVER] = _sweep(*size, PARTS, place, options.server)
     return found
 
 
@@ -191,6 +204,44 @@ def _log_run(client: MlflowClient, experiment: str, epochs: int) -> None:
     client.set_terminated(run_id)
 
 
+@contextmanager
+def _mlflow_server(folder: Path) -> Iterator[str]:
+    """Yield the address of a server of MLflow's on this machine, and end it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with open(os.devnull, "wb") as nowhere:
+        server = subprocess.Popen(
+            command,
+            stdout=nowhere,
+            stderr=nowhere,
+            env=os.environ | quiet,
+            start_new_session=True,
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + SERVER_WITHIN_S
+        while not _answers(address):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit("mlflow server does not start")
+            time.sleep(0.2)
+        yield address
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        return bool(urllib.request.urlopen(f"{address}/health", timeout=1).status == 200)
+    except OSError:
+        return False
+
+
 # --------------------------------------------------------------------------- a sweep
 
 
@@ -242,10 +293,14 @@ def _train(
             return
 
 
-def _sweep(trials: int, epochs: int, workers: int, parts: Sequence[str], folder: Path) -> float:
+def _sweep(
+    trials: int, epochs: int, workers: int, parts: Sequence[str], folder: Path, tracking_uri: str
+) -> float:
     table = folder / "molecules.csv"
     table.write_text("smiles,y\n" + "".join(f"{'C' * i},{i}\n" for i in range(1, 31)))
-    loaded = load_stored(_configuration(trials, epochs, workers, parts, folder, table))
+    configuration = _configuration(trials, epochs, workers, parts, folder, table)
+    configuration["mlflow"] |= {"tracking_uri": tracking_uri}
+    loaded = load_stored(configuration)
     config, mark = loaded.config, _Mark()
     manifest = manifest_of(config)
     with ExitStack() as stack:
@@ -291,10 +346,7 @@ def _configuration(
             "storage": f"sqlite:///{folder}/studies.db",
             "folder": str(folder / "study"),
         },
-        "mlflow": {
-            "tracking": "mlflow" in parts,
-            "tracking_uri": f"sqlite:///{folder}/mlflow.db",
-        },
+        "mlflow": {"tracking": "mlflow" in parts, "experiment_name": folder.parent.name},
     }
 
 
@@ -308,10 +360,10 @@ def _lines(workers: int, found: Sequence[Mapping[str, float]]) -> Iterator[str]:
 
 
 def _figures(workers: int, found: Sequence[Mapping[str, float]]) -> Iterator[Figure]:
-    name = " + ".join(PARTS)
-    if name in found[0]:
-        ratio = statistics.median(times[name] / times["bare"] for times in found)
-        yield Figure(f"{name} / bare, {workers} at once", ratio, LIMIT)
+    for name in (" + ".join(PARTS), ON_A_SERVER):
+        if name in found[0]:
+            ratio = statistics.median(times[name] / times["bare"] for times in found)
+            yield Figure(f"{name} / bare, {workers} at once", ratio, LIMIT)
 
 
 if __name__ == "__main__":

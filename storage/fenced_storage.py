@@ -130,8 +130,9 @@ class FencedStorage(RDBStorage):
     ) -> list[FrozenTrial]:
         wanted = trials_of_study(study_id, included_trial_ids, trial_id_greater_than)
         with _create_scoped_session(self.scoped_session) as session:
-            StudyModel.find_or_raise_by_id(study_id, session)  # it may have been deleted
             reading = Reading(session.connection(), wanted, states)
+            if reading.is_empty:  # the study may have been deleted
+                StudyModel.find_or_raise_by_id(study_id, session)
         return reading.trials()
 
     # ------------------------------------------------------------------ write to a trial

@@ -86,6 +86,11 @@ class Reading:
             self._rows(wanted, *columns) if self._trials else [] for columns in _columns()
         )
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no trial was found."""
+        return not self._trials
+
     def trials(self) -> list[FrozenTrial]:
         """Return the trials in the order of their ids, each as Optuna would read it."""
         parts = _Parts(

@@ -161,6 +161,7 @@ class MlflowObserver:
             tags[f"{TAG}.continues"] = str(event.continues)
             self._send(runs.close_orphan, event.continues, event.number, at)
         self._send(runs.open_trial, event.number, params, tags, at)
+        self._gather(event.number)
 
     def epoch_ended(self, event: EpochEnded) -> None:
         """Log the metrics of an epoch; one that was logged before is not logged again."""
@@ -170,8 +171,7 @@ class MlflowObserver:
         self._last_epoch[event.number] = event.epoch
         metrics = dict(event.metrics)
         metrics |= {BEST_SO_FAR: event.best, "epoch_seconds": event.seconds}
-        self._gathered.setdefault(event.number, []).append(Step(event.epoch, metrics, now()))
-        self._deliver_at = min(self._deliver_at, time.monotonic() + GATHER_S)
+        self._gather(event.number, Step(event.epoch, metrics, now()))
         self.tick()
 
     def trial_ended(self, event: TrialEnded) -> None:
@@ -188,14 +188,17 @@ class MlflowObserver:
     def tick(self) -> None:
         """Hand over the epochs that have been gathered, once that is due."""
         if self._runs is not None and time.monotonic() >= self._deliver_at:
-            self._deliver(self._runs, *self._gathered)
+            self._deliver(self._runs)
 
-    def _deliver(self, runs: RunLog, *numbers: int) -> None:
-        for number in numbers:
-            if steps := self._gathered.pop(number, None):
-                self._send(runs.log_steps, number, steps)
-        if not self._gathered:
-            self._deliver_at = math.inf
+    def _gather(self, number: int, *steps: Step) -> None:
+        """Keep a trial's steps, none for its parameters alone, until the next delivery."""
+        self._gathered.setdefault(number, []).extend(steps)
+        self._deliver_at = min(self._deliver_at, time.monotonic() + GATHER_S)
+
+    def _deliver(self, runs: RunLog) -> None:
+        for number, steps in self._gathered.items():
+            self._send(runs.log_steps, number, steps)
+        self._gathered, self._deliver_at = {}, math.inf
 
     def sweep_ended(self, event: SweepEnded) -> None:
         """End every run that is still open, and wait until all is delivered or given up."""
@@ -204,7 +207,7 @@ class MlflowObserver:
         self._close()
 
     def _end_runs(self, runs: RunLog, event: SweepEnded, at: int) -> None:
-        self._deliver(runs, *self._gathered)
+        self._deliver(runs)
         left = {f"{TAG}.state": "FAIL", f"{TAG}.stop_reason": "interrupted"}
         self._send(runs.end_open_trials, left, "KILLED", at)
         counts = {f"{TAG}.trials.{state}": count for state, count in event.counts.items()}

@@ -43,6 +43,8 @@ class RunLog:
         self._sweep = sweep
         self._open: set[int] = set()
         self._told: set[int] = set()
+        self._params: dict[int, Mapping[str, Any]] = {}
+        """Of trials whose run has not got them."""
         self.parent: str | None = None
         self.trials: dict[int, str] = {}
 
@@ -100,7 +102,7 @@ class RunLog:
     def open_trial(
         self, number: int, params: Mapping[str, Any], tags: Mapping[str, Any], at: int
     ) -> None:
-        """Create the nested run of a trial, or go on with it.
+        """Create the nested run of a trial, or go on with it; `log_steps` gives it its parameters.
 
         What is told for the first time was not there before: of a driver's own trials nobody
         else opens runs, and whoever fills runs in leaves out trials of drivers at work.
@@ -113,9 +115,9 @@ class RunLog:
             found = self.runs.create(f"trial {number}", own | dict(tags), at)
         else:
             self.runs.set_tags(self.runs.set_running(found), tags)
-        run_id = str(found.info.run_id)
-        self.runs.set_params(run_id, params, found.data.params)
-        self.trials[number] = run_id
+        self.trials[number] = str(found.info.run_id)
+        if not found.data.params:  # what a run has keeps its value
+            self._params[number] = params
         self._open.add(number)
 
     def close_orphan(self, number: int, successor: int, at: int) -> None:
@@ -133,8 +135,13 @@ class RunLog:
     def log_steps(
         self, number: int, steps: Iterable[Step], tags: Mapping[str, Any] | None = None
     ) -> None:
-        """Log metrics of a trial at several steps, and tags; repeated, they count once."""
-        self.runs.log_steps(self.trials[number], self._parent(), steps, tags)
+        """Log metrics of a trial at several steps, and tags; repeated, they count once.
+
+        Its parameters go with the first of them.
+        """
+        params = self._params.get(number)
+        self.runs.log_steps(self.trials[number], self._parent(), steps, tags, params)
+        self._params.pop(number, None)
 
     def end_trial(self, number: int, status: str, at: int) -> None:
         """End a trial's run as ``FINISHED``, ``FAILED`` or ``KILLED``."""

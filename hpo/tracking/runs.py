@@ -106,20 +106,15 @@ class Runs:
 
     def set_params(self, run_id: str, params: Mapping[str, Any], known: Mapping[str, str]) -> int:
         """Give a run parameters; those that it has keep their value. Return how many were new."""
-        shown = accepted_names(params)
-        new = [
-            Param(shown[name], shown_param(value))
-            for name, value in params.items()
-            if shown[name] not in known  # MLflow refuses to write a parameter anew
-        ]
+        new = _params(params, known)
         for batch in _batches(new, _MAX_ENTRIES):
-            self._answer(self.client.log_batch(run_id, params=batch, synchronous=True))
+            self._log(run_id, params=batch)
         return len(new)
 
     def set_tags(self, run_id: str, tags: Mapping[str, Any]) -> None:
         """Give a run tags; None is left out."""
         for batch in _batches(_tags(tags), _MAX_ENTRIES):
-            self._answer(self.client.log_batch(run_id, tags=batch, synchronous=True))
+            self._log(run_id, tags=batch)
 
     def log_metrics(
         self, run_id: str, names_on: str, metrics: Mapping[str, float], step: int, at: int
@@ -145,10 +140,11 @@ class Runs:
         names_on: str,
         steps: Iterable[Step],
         tags: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> None:
         """Log metrics of several steps in few requests, as `log_metrics` does one.
 
-        Tags, a hundred at most, go with the last of them.
+        Tags, a hundred at most, and parameters that the run has not go with the last of them.
         """
         given = [(n, float(value), step) for step in steps for n, value in step.metrics.items()]
         finite = [entry for entry in given if math.isfinite(entry[1])]
@@ -157,12 +153,13 @@ class Runs:
         shown = accepted_names(dict.fromkeys(name for name, _, _ in finite))
         self._remember_names(names_on, shown)
         entries = [Metric(shown[name], value, step.at, step.step) for name, value, step in finite]
-        first, last = _last_apart(entries, _MAX_TOGETHER - _MAX_ENTRIES)
-        for batch in _batches(first, _MAX_TOGETHER):
-            self._answer(self.client.log_batch(run_id, metrics=batch, synchronous=True))
-        if last or tags:
-            told = _tags(tags or {})
-            self._answer(self.client.log_batch(run_id, metrics=last, tags=told, synchronous=True))
+        first, last = _last_apart(entries, _MAX_TOGETHER - 2 * _MAX_ENTRIES)
+        for some in _batches(first, _MAX_TOGETHER):
+            self._log(run_id, metrics=some)
+        new = _params(params or {}, known={})
+        for more in _batches(new[_MAX_ENTRIES:], _MAX_ENTRIES):
+            self._log(run_id, params=more)
+        self._log(run_id, last, new[:_MAX_ENTRIES], _tags(tags or {}))
 
     def steps_of(self, run_id: str, name: str) -> set[int]:
         """Return the steps at which a metric was logged."""
@@ -179,6 +176,16 @@ class Runs:
     def _answer(self, answer: _T) -> _T:
         self.on_answer()
         return answer
+
+    def _log(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric] = (),
+        params: Sequence[Param] = (),
+        tags: Sequence[RunTag] = (),
+    ) -> None:
+        if metrics or params or tags:
+            self._answer(self.client.log_batch(run_id, metrics, params, tags, synchronous=True))
 
     def _remember_names(self, run_id: str, shown: Mapping[str, str]) -> None:
         new = {
@@ -210,6 +217,13 @@ def shown_param(value: Any) -> str:
 def shown_tag(value: Any) -> str:
     """Return a tag's value as MLflow keeps it."""
     return _cut(_text(value), _MAX_TAG_LENGTH)
+
+
+def _params(params: Mapping[str, Any], known: Mapping[str, str]) -> list[Param]:
+    """Return what is not known: MLflow refuses to write a parameter anew."""
+    shown = accepted_names(params)
+    there = {shown[name]: value for name, value in params.items() if shown[name] not in known}
+    return [Param(name, shown_param(value)) for name, value in there.items()]
 
 
 def _tags(tags: Mapping[str, Any]) -> list[RunTag]:

@@ -21,6 +21,7 @@ from chemprop_hpo.hpo.search.searcher import StudySearcher
 from chemprop_hpo.hpo.trial.callback import SweepCallback
 from chemprop_hpo.hpo.trial.cluster import warn_where_disk_is_memory
 from chemprop_hpo.hpo.trial.ending import EarlyEnd
+from chemprop_hpo.hpo.trial.memory import spared_meanwhile
 from chemprop_hpo.hpo.trial.memory_kills import memory_kills_as_deaths
 from chemprop_hpo.hpo.trial.private_ray import is_private
 from chemprop_hpo.hpo.trial.replaced import replaced
@@ -80,7 +81,7 @@ def tune_trials(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         )
-        with memory_kills_as_deaths(), _plain_workers(), end.around_tune():
+        with memory_kills_as_deaths(), _plain_workers(), spared_meanwhile(), end.around_tune():
             trainable = _trainable(job, fold)
             tune.Tuner(trainable, tune_config=tune_config, run_config=run_config).fit()
 

@@ -57,6 +57,18 @@ def test_a_driver_of_a_study_that_was_deleted_meanwhile_is_refused(
         Driver.register(db, study)
 
 
+@pytest.mark.parametrize("trials", [0, 2])
+def test_trials_of_a_study_that_was_deleted_meanwhile_are_not_taken_for_none(
+    db: Database, study: optuna.Study, trials: int
+) -> None:
+    for _ in range(trials):
+        study.add_trial(optuna.trial.create_trial(value=1.0))
+    assert len(study.get_trials()) == trials
+    delete_study(db, "esol")
+    with pytest.raises(KeyError):
+        study.get_trials()
+
+
 def test_a_kill_at_any_statement_leaves_the_study_whole_or_gone(
     db: Database, study: optuna.Study, ready_url: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,6 +210,20 @@ def test_an_observer_that_raises_changes_nothing(tmp_path: Path) -> None:
     result, (trial,) = run_whole(tmp_path, [scripted.EARLY], (Breaks(),))
     assert trial.state.name == "COMPLETE"
     assert result.reason == "finished"
+
+
+def test_what_the_driver_has_loaded_is_spared_from_collection_while_trials_run(
+    tmp_path: Path,
+) -> None:
+    spared: list[int] = []
+
+    class Looks(Recorder):
+        def epoch_ended(self, event: Any) -> None:
+            spared.append(gc.get_freeze_count())
+
+    run_whole(tmp_path, [scripted.EARLY], (Looks(),))
+    assert min(spared) > 100_000
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_full_disk_ends_the_sweep_with_a_clear_error(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,10 +31,10 @@ def test_the_epochs_of_a_trial_go_in_one_request(
     requests = 0
     log_batch = MlflowClient.log_batch
 
-    def counted(*arguments: Any, **options: Any) -> Any:
+    def counted(self: MlflowClient, run_id: str, metrics: Any = (), *more: Any, **o: Any) -> Any:
         nonlocal requests
-        requests += bool(options.get("metrics"))
-        return log_batch(*arguments, **options)
+        requests += bool(metrics)
+        return log_batch(self, run_id, metrics, *more, **o)
 
     monkeypatch.setattr(MlflowClient, "log_batch", counted)
     told = observer(uri)
@@ -46,7 +47,7 @@ def test_the_epochs_of_a_trial_go_in_one_request(
     assert ends == sorted(ends)
 
 
-def test_a_trial_costs_four_requests(
+def test_a_trial_costs_three_requests(
     uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
@@ -70,10 +71,11 @@ def test_a_trial_costs_four_requests(
     told: list[object] = []
     of_none = of_trials()
     told = [trial(0), *(epoch(0, number) for number in range(1, 6)), ended(0)]
-    assert len(of_trials()) - len(of_none) == 4
+    assert len(of_trials()) - len(of_none) == 3
     _, trials = split_runs(client)
     assert steps(client, trials[0], "val_rmse") == [1, 2, 3, 4, 5]
     assert trials[0].data.metrics["best/val_rmse"] == 0.4
+    assert trials[0].data.params["seed"] == "40"
     assert trials[0].data.tags["chemprop_hpo.head"] == "branched"
     assert trials[0].data.tags["chemprop_hpo.stop_reason"] == "max_t"
 
@@ -88,3 +90,28 @@ def test_what_is_gathered_is_sent_once_it_is_due(
     told.tick()
     wait_for(lambda: steps(client, split_runs(client)[1][0], "val_loss") == [1, 2])
     told.sweep_ended(over())
+
+
+def test_parameters_do_not_wait_for_a_first_epoch_that_lasts(
+    uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_runs, "GATHER_S", 0.2)
+    told = observer(uri)
+    play(told, started(), trial(0))
+    time.sleep(0.3)
+    told.tick()
+    wait_for(lambda: "seed" in split_runs(client)[1][0].data.params)
+    play(told, epoch(0, 1), ended(0), over())
+    _, trials = split_runs(client)
+    assert steps(client, trials[0], "val_loss") == [1]
+
+
+def test_a_hundred_parameters_and_more_come_with_metrics_of_many_steps(
+    uri: str, client: MlflowClient
+) -> None:
+    many = trial(0)
+    many = replace(many, params={f"x{i}": i for i in range(230)})
+    play(observer(uri), started(), many, *(epoch(0, e) for e in range(1, 301)), ended(0), over())
+    _, trials = split_runs(client)
+    assert len(trials[0].data.params) == 231
+    assert len(steps(client, trials[0], "val_loss")) == 300
