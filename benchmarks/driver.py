@@ -22,6 +22,7 @@ that did nothing else would cost ``bare`` and this.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import logging
 import os
 import signal
@@ -33,7 +34,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -67,6 +68,7 @@ ON_A_SERVER = "the same, MLflow on a server"
 LIMIT = 1.5
 """The most that a report may cost with all of them, as a multiple of ``bare``."""
 SERVER_WITHIN_S = 60.0
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 def main() -> int:
@@ -77,13 +79,14 @@ def main() -> int:
     # There may be more workers than cores: only the driver's time is counted.
     ray.init = partial(ray.init, num_cpus=max(options.workers))
     with tempfile.TemporaryDirectory() as temporary, connected(None), ExitStack() as stack:
+        server = ""
         if "mlflow" in options.parts:
-            options.server = stack.enter_context(_mlflow_server(Path(temporary)))
+            server = stack.enter_context(_mlflow_server(Path(temporary)))
         print("| workers | what | CPU ms a report | ratio to bare | least | most |")
         print("|---|---|---|---|---|---|")
         for workers in options.workers:
             found = [
-                _round(options, workers, Path(temporary, f"{workers}-{i}"))
+                _round(options, workers, Path(temporary, f"{workers}-{i}"), server)
                 for i in range(options.repeats)
             ]
             for line in _lines(workers, found):
@@ -102,7 +105,9 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _round(options: argparse.Namespace, workers: int, folder: Path) -> dict[str, float]:
+def _round(
+    options: argparse.Namespace, workers: int, folder: Path, server: str
+) -> dict[str, float]:
     trials, epochs = options.trials, options.epochs
     size = trials, epochs, workers
     found = {"bare": _bare(*size), "mlflow's own": _mlflow_alone(trials, epochs, folder)}
@@ -114,7 +119,7 @@ def _round(options: argparse.Namespace, workers: int, folder: Path) -> dict[str,
     if "mlflow" in options.parts:
         place = folder / "server"
         place.mkdir()
-        found[ON_A_SERVER] = _sweep(*size, PARTS, place, options.server)
+        found[ON_A_SERVER] = _sweep(*size, PARTS, place, server)
     return found
 
 
@@ -204,6 +209,9 @@ def _log_run(client: MlflowClient, experiment: str, epochs: int) -> None:
     client.set_terminated(run_id)
 
 
+# --------------------------------------------------------------------------- MLflow's server
+
+
 @contextmanager
 def _mlflow_server(folder: Path) -> Iterator[str]:
     """Yield the address of a server of MLflow's on this machine, and end it."""
@@ -221,6 +229,7 @@ def _mlflow_server(folder: Path) -> Iterator[str]:
             stderr=nowhere,
             env=os.environ | quiet,
             start_new_session=True,
+            preexec_fn=partial(_end_with, os.getpid()),
         )
     try:
         address = f"http://127.0.0.1:{port}"
@@ -229,10 +238,21 @@ def _mlflow_server(folder: Path) -> Iterator[str]:
             if server.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit("mlflow server does not start")
             time.sleep(0.2)
+        if server.poll() is not None:
+            raise SystemExit(f"port {port} was taken by another program: try again")
         yield address
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+def _end_with(driver: int) -> None:
+    """Let a child be ended, with its own children, as soon as the driver is gone."""
+    with suppress(AttributeError):  # no Linux
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != driver:  # it was gone before
+        os._exit(1)
 
 
 def _answers(address: str) -> bool:

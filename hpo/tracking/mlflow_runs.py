@@ -45,7 +45,7 @@ __all__ = ["MlflowObserver", "check_reachable"]
 _log = logging.getLogger(__name__)
 
 GATHER_S = 2.0
-"""Seconds for which the epochs of a trial are gathered before they are sent."""
+"""Seconds for which parameters and epochs of a trial are gathered before they are sent."""
 _SWEEP_STATUS = {"finished": "FINISHED", "time_budget": "FINISHED", "interrupted": "KILLED"}
 
 
@@ -159,7 +159,7 @@ class MlflowObserver:
         tags = {f"{TAG}.study": self._study, f"{TAG}.head": event.head}
         if event.continues is not None:
             tags[f"{TAG}.continues"] = str(event.continues)
-            self._send(runs.close_orphan, event.continues, event.number, at)
+            self._send(runs.close_orphan, event.continues, event.number, params, at)
         self._send(runs.open_trial, event.number, params, tags, at)
         self._gather(event.number)
 
@@ -186,7 +186,7 @@ class MlflowObserver:
         self._send(runs.end_trial, event.number, status, at)
 
     def tick(self) -> None:
-        """Hand over the epochs that have been gathered, once that is due."""
+        """Hand over the parameters and epochs that have been gathered, once that is due."""
         if self._runs is not None and time.monotonic() >= self._deliver_at:
             self._deliver(self._runs)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from chemprop_hpo.hpo.tracking.account import Account, Best
@@ -14,6 +15,7 @@ from chemprop_hpo.hpo.tracking.artifacts import Shelf
 from chemprop_hpo.hpo.tracking.filling import SWEEP, Added, Filling
 from chemprop_hpo.hpo.tracking.observations import Observations
 from chemprop_hpo.hpo.tracking.runs import TAG, Runs, Step, shown_tag
+from chemprop_hpo.hpo.tracking.server import is_away
 from chemprop_hpo.hpo.tracking.sweep_run import SweepRun
 
 __all__ = ["RunLog"]
@@ -120,13 +122,17 @@ class RunLog:
             self._params[number] = params
         self._open.add(number)
 
-    def close_orphan(self, number: int, successor: int, at: int) -> None:
-        """End the run that a driver which is gone left running, and name who goes on with it."""
+    def close_orphan(self, number: int, successor: int, params: Mapping[str, Any], at: int) -> None:
+        """End the run that a driver which is gone left running, and name who goes on with it.
+
+        The successor's parameters are the orphan's; what its run has of them keeps its value.
+        """
         found = self._find_trial(number)
         if found is None:
             return
         run_id = found.info.run_id
         self.runs.set_tags(run_id, {f"{TAG}.continued_by": successor})
+        self.runs.set_params(run_id, params, found.data.params)
         if found.info.status == "RUNNING":
             lost = {f"{TAG}.state": "FAIL", f"{TAG}.stop_reason": "orphaned"}
             self.runs.set_tags(run_id, lost)
@@ -137,10 +143,19 @@ class RunLog:
     ) -> None:
         """Log metrics of a trial at several steps, and tags; repeated, they count once.
 
-        Its parameters go with the first of them.
+        Its parameters go with the first that are logged. Where MLflow refuses them, since somebody
+        has given the run others meanwhile, all else is logged before that is raised.
         """
-        params = self._params.get(number)
-        self.runs.log_steps(self.trials[number], self._parent(), steps, tags, params)
+        run_id, params = self.trials[number], self._params.get(number)
+        steps = list(steps)
+        try:
+            self.runs.log_steps(run_id, self._parent(), steps, tags, params)
+        except MlflowException as error:
+            if params is None or is_away(error):
+                raise
+            self.runs.log_steps(run_id, self._parent(), steps, tags)
+            del self._params[number]
+            raise
         self._params.pop(number, None)
 
     def end_trial(self, number: int, status: str, at: int) -> None:

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 # What MLflow accepts in one call, and in one value.
 _MAX_ENTRIES = 100
-_MAX_TOGETHER = 1000  # metrics and tags
+_MAX_TOGETHER = 1000  # metrics, parameters and tags
 _MAX_PARAM_LENGTH = 6000
 _MAX_TAG_LENGTH = 5000
 _PAGE = 100  # runs with all that they hold: more would take a server seconds
@@ -144,7 +144,8 @@ class Runs:
     ) -> None:
         """Log metrics of several steps in few requests, as `log_metrics` does one.
 
-        Tags, a hundred at most, and parameters that the run has not go with the last of them.
+        Tags, a hundred at most, and parameters that the run has not go with the last of them; of
+        more than a hundred parameters, the rest goes before it.
         """
         given = [(n, float(value), step) for step in steps for n, value in step.metrics.items()]
         finite = [entry for entry in given if math.isfinite(entry[1])]

@@ -1,4 +1,4 @@
-"""Give memory back between the trials of a worker."""
+"""Give memory back between the trials of a worker, and keep the collector off what stays."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ __all__ = ["await_free_gpu", "release_memory", "spare_from_collection", "spared_
 
 STEADY_S, PATIENCE_S, LOOK_EVERY_S = 5.0, 45.0, 0.2
 """Longer than a worker may take to stop."""
+
+_PYTHONS_OWN = 10_000
+"""Python 3.12 sets aside some hundred objects of its own; who sets aside on purpose, many more."""
 
 
 def spare_from_collection() -> None:
@@ -31,13 +34,14 @@ def spared_meanwhile() -> Iterator[None]:
     """Let Python's collector pass over all that is there now, until this context ends.
 
     A driver, too, has some 700,000 objects that stay; looking at each of them takes half a second
-    or more, in which no report is heard. Where somebody has set objects aside before, nothing
-    changes: they could not be told apart at the end.
+    or more, in which no report is heard. It is done once, at the beginning, so that what nobody
+    refers to any more, such as a notebook's earlier model, does not stay as well. Where somebody
+    has set objects aside before, nothing changes: they could not be told apart at the end.
     """
-    if gc.get_freeze_count():
+    if gc.get_freeze_count() > _PYTHONS_OWN:
         yield
         return
-    gc.freeze()
+    spare_from_collection()
     try:
         yield
     finally:

@@ -57,13 +57,15 @@ def test_a_driver_of_a_study_that_was_deleted_meanwhile_is_refused(
         Driver.register(db, study)
 
 
-@pytest.mark.parametrize("trials", [0, 2])
+@pytest.mark.parametrize(("done", "at_work"), [(0, 0), (2, 0), (2, 1), (0, 1)])
 def test_trials_of_a_study_that_was_deleted_meanwhile_are_not_taken_for_none(
-    db: Database, study: optuna.Study, trials: int
+    db: Database, study: optuna.Study, done: int, at_work: int
 ) -> None:
-    for _ in range(trials):
+    for _ in range(done):
         study.add_trial(optuna.trial.create_trial(value=1.0))
-    assert len(study.get_trials()) == trials
+    for _ in range(at_work):
+        study.ask()
+    assert len(study.get_trials()) == done + at_work
     delete_study(db, "esol")
     with pytest.raises(KeyError):
         study.get_trials()

@@ -181,6 +181,37 @@ def test_trial_of_a_killed_driver_is_ended_by_its_continuation(
     assert trials[0].data.tags["chemprop_hpo.stop_reason"] == "orphaned"
 
 
+def test_orphan_that_was_killed_before_it_had_parameters_gets_its_successors(
+    uri: str, client: MlflowClient
+) -> None:
+    first = observer(uri)
+    play(first, started(), trial(0))
+    wait_for(lambda: first.run_id(0) is not None)
+    assert not split_runs(client)[1][0].data.params
+    play(observer(uri), started(), trial(1, continues=0), ended(1), over())
+    _, trials = split_runs(client)
+    assert trials[0].data.params == trials[1].data.params
+    assert trials[0].info.status == "KILLED"
+    play(first, over())
+
+
+def test_parameters_that_are_refused_cost_no_metric(
+    uri: str, client: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = observer(uri)
+    play(told, started(), trial(0))
+    wait_for(lambda: told.run_id(0) is not None)
+    client.log_param(str(told.run_id(0)), "depth", "3.0")  # another took this driver for gone
+    with caplog.at_level(logging.WARNING, "chemprop_hpo"):
+        play(told, epoch(0, 1), epoch(0, 2), ended(0), over())
+    _, trials = split_runs(client)
+    assert trials[0].data.params["depth"] == "3.0"
+    assert steps(client, trials[0], "val_loss") == [1, 2]
+    assert trials[0].data.tags["chemprop_hpo.state"] == "COMPLETE"
+    assert trials[0].info.status == "FINISHED"
+    assert "refuses an entry" in caplog.text
+
+
 def test_epoch_that_is_told_twice_is_logged_once(uri: str, client: MlflowClient) -> None:
     play(observer(uri), started(), trial(0), epoch(0, 1), epoch(0, 2), epoch(0, 2), over())
     _, trials = split_runs(client)

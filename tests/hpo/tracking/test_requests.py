@@ -86,6 +86,7 @@ def test_what_is_gathered_is_sent_once_it_is_due(
     monkeypatch.setattr(mlflow_runs, "GATHER_S", 0.2)
     told = observer(uri)
     play(told, started(), trial(0), epoch(0, 1), epoch(0, 2))
+    wait_for(lambda: told.run_id(0) is not None)
     time.sleep(0.3)
     told.tick()
     wait_for(lambda: steps(client, split_runs(client)[1][0], "val_loss") == [1, 2])
@@ -98,6 +99,7 @@ def test_parameters_do_not_wait_for_a_first_epoch_that_lasts(
     monkeypatch.setattr(mlflow_runs, "GATHER_S", 0.2)
     told = observer(uri)
     play(told, started(), trial(0))
+    wait_for(lambda: told.run_id(0) is not None)
     time.sleep(0.3)
     told.tick()
     wait_for(lambda: "seed" in split_runs(client)[1][0].data.params)
@@ -107,8 +109,24 @@ def test_parameters_do_not_wait_for_a_first_epoch_that_lasts(
 
 
 def test_a_hundred_parameters_and_more_come_with_metrics_of_many_steps(
-    uri: str, client: MlflowClient
+    uri: str, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    log_batch = MlflowClient.log_batch
+
+    def limited(
+        self: MlflowClient,
+        run_id: str,
+        metrics: Any = (),
+        params: Any = (),
+        tags: Any = (),
+        **more: Any,
+    ) -> Any:
+        # MLflow's client would make more requests of a larger one.
+        assert max(len(params), len(tags)) <= 100
+        assert len(metrics) + len(params) + len(tags) <= 1000
+        return log_batch(self, run_id, metrics, params, tags, **more)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", limited)
     many = trial(0)
     many = replace(many, params={f"x{i}": i for i in range(230)})
     play(observer(uri), started(), many, *(epoch(0, e) for e in range(1, 301)), ended(0), over())
