@@ -66,6 +66,7 @@ faults: $(STAMP) ## Kill sweeps at random moments, an hour of it; ARGS="--kills 
 	$(BIN)/python -m tests.faults $(ARGS)
 
 bench: $(STAMP) ## Race `chemprop hpopt`, hours of it; ARGS="--only ours --repeats 1" for less
+	@$(BIN)/python benchmarks/race.py --check $(ARGS)
 	@$(MAKE) --no-print-directory $(PEER)/.installed || echo "no $(PEER): Chemprop's own part is left out"
 	$(BIN)/python -u benchmarks/race.py --peer $(PEER) $(ARGS)
 

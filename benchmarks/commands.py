@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import signal
 import sqlite3
 import statistics
 import subprocess
@@ -42,6 +43,7 @@ LIMITS = {
 
 def main() -> int:
     """Measure, print the table, and return the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = _options()
     found: dict[str, list[float]] = {}
     for _ in range(options.repeats):
@@ -117,15 +119,17 @@ def _first_epoch(sweep: Path) -> float:
         process = subprocess.Popen(
             [COMMAND, "sweep", str(sweep)], stdout=out, stderr=subprocess.STDOUT
         )
-        while not _has_epoch(sweep.parent / "studies.db"):
-            if process.poll() is not None or time.monotonic() - began > PATIENCE_S:
-                process.terminate()
-                process.wait()
-                raise SystemExit(f"the sweep has no epoch:\n{log.read_text()}")
-            time.sleep(LOOK_EVERY_S)
-        first = time.monotonic() - began
-        if process.wait():
-            raise SystemExit(f"the sweep failed:\n{log.read_text()}")
+        try:
+            while not _has_epoch(sweep.parent / "studies.db"):
+                if process.poll() is not None or time.monotonic() - began > PATIENCE_S:
+                    raise SystemExit(f"the sweep has no epoch:\n{log.read_text()}")
+                time.sleep(LOOK_EVERY_S)
+            first = time.monotonic() - began
+            if process.wait():
+                raise SystemExit(f"the sweep failed:\n{log.read_text()}")
+        finally:
+            process.terminate()  # nothing happens to one that has ended
+            process.wait()
     return first
 
 

@@ -151,15 +151,15 @@ def _fill(name: str, settings: Mapping[str, Any], file: Path, processes: int) ->
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, fresh) as pool, file.open("a") as out:
         jobs = [pool.submit(_train, json.dumps(settings), point) for point in missing]
-        for done, job in enumerate(as_completed(jobs), start=1):
-            try:
+        try:
+            for done, job in enumerate(as_completed(jobs), start=1):
                 out.write(json.dumps(vars(job.result())) + "\n")
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-            out.flush()
-            if done % 20 == 0:
-                print(f"{name}: {done} of {len(missing)}", flush=True)
+                out.flush()
+                if done % 20 == 0:
+                    print(f"{name}: {done} of {len(missing)}", flush=True)
+        except BaseException:  # those that run are waited for, and no other begins
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _train(settings: str, point: Point) -> Curve:

@@ -73,6 +73,7 @@ PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 def main() -> int:
     """Run, print the table, and return the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options, figures = _options(), []
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("mlflow").setLevel(logging.ERROR)

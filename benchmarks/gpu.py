@@ -5,11 +5,12 @@
 
 The first table is of one process and batches that lie on the GPU already: stock Chemprop, this
 package's sums, the same with bfloat16 (``torch.autocast``), and the same with ``torch.compile``.
-A way that fails has its error in place of figures. The second is of 1, 2, 4 and 8
+The second is of 1, 2, 4 and 8
 processes that each train a whole trial at the same time, as a sweep with
 ``resources.gpus_per_trial`` of 1, 0.5, 0.25 and 0.125 does: epochs a second of all together, and
-the GPU's memory for each. Wall time, since a GPU has no other; median of ``--repeats``.
-With ``--device cpu`` it only shows that it runs.
+the GPU's memory for each. Wall time, since a GPU has no other; median of ``--repeats``. What
+fails, of memory for example, has its error in place of figures. With ``--device cpu`` it only
+shows that it runs.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def main() -> None:
         raise SystemExit("torch finds no GPU here; --device cpu tries the program out")
     name = torch.cuda.get_device_name() if options.device == "cuda" else processor()
     print(f"torch {torch.__version__}, {name}\n")
-    for line in (*_ways(options), "", *_shared(options)):
+    for line in itertools.chain(_ways(options), [""], _shared(options)):
         print(line, flush=True)
 
 
@@ -133,7 +134,11 @@ def _shared(options: argparse.Namespace) -> Iterator[str]:
     yield "|---|---|---|---|"
     alone = None
     for count in options.trials:
-        runs = [_at_once(options, count) for _ in range(options.repeats)]
+        try:
+            runs = [_at_once(options, count) for _ in range(options.repeats)]
+        except RuntimeError as error:
+            yield f"| {count} | {error} | | |"
+            continue
         rate = statistics.median(rate for rate, _ in runs)
         alone = alone or rate / count
         memory = statistics.median(memory for _, memory in runs) / count / MB
@@ -143,7 +148,6 @@ def _shared(options: argparse.Namespace) -> Iterator[str]:
 def _at_once(options: argparse.Namespace, count: int) -> tuple[float, float]:
     """Return epochs a second of so many trials at once, and the most memory of the GPU, bytes."""
     context = multiprocessing.get_context("spawn")
-    # Where one dies, of memory for example, the others end too.
     barrier = context.Barrier(count, timeout=START_S)
     with context.Manager() as manager:
         spans: Any = manager.list()
@@ -156,9 +160,11 @@ def _at_once(options: argparse.Namespace, count: int) -> tuple[float, float]:
         most = before
         while any(job.is_alive() for job in jobs):
             most = max(most, _used(options.device))
+            if any(job.exitcode for job in jobs):
+                barrier.abort()  # where one dies, of memory for example, the others end too
             time.sleep(EVERY_S)
         if len(spans) < count:
-            raise SystemExit(f"{count - len(spans)} of {count} trials at once failed")
+            raise RuntimeError(f"{count - len(spans)} of {count} trials at once failed")
         lasted = max(end for _, end in spans) - min(begin for begin, _ in spans)
     return count * (options.epochs - 1) / lasted, most - before
 

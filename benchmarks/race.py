@@ -23,11 +23,13 @@ best; ours logs to its database and can go on after a kill. A trial enters the c
 ended. The RMSE of a side is that of the one model it would hand over, as Chemprop predicts with it;
 of ``train`` and ``loop`` that of the first model, of ``ensembles`` that of all members together.
 
-Each repeat of a side is one JSON file in OUT: the same command measures what is missing. A side
-that reaches the time limit is ended, and what it did by then is told as that. A run of all sides
-with the settings above writes RESULTS.md and results.png beside this file; any other writes them
-into OUT. With these settings the exit code is 1 where a limit is missed, where a ratio is worse by
-a quarter than the best so far (results.json), or a side of ours did not do all that was asked.
+Each repeat of a side is one JSON file in OUT: the same command measures what is missing; where
+``ensembles`` was ended half-way, ``ours`` has to be run once more before it. A side that reaches
+the time limit is ended, and what it did by then is told as that. A run of all sides with the
+settings above writes RESULTS.md and results.png beside this file; any other writes them into OUT.
+With these settings the exit code is 1 where a limit is missed, where a ratio is worse by a quarter
+than the best so far (results.json), or a side of ours did not do all that was asked. It is 2 where
+the settings are wrong.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 import race_ours
 import race_peer
@@ -72,6 +75,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = _options()
     setting = _setting(options)
+    if options.check:
+        return 0
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     read_results(out, setting)  # refuses another setting before anything is run
@@ -104,18 +109,19 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--trains", type=int, default=default.trains)
     parser.add_argument("--peer", type=Path, default=HERE.parent / ".venv-peer", metavar="VENV")
+    parser.add_argument("--check", action="store_true", help="look at the settings, run nothing")
     return parser.parse_args()
 
 
 def _setting(options: argparse.Namespace) -> Setting:
     if not options.data.is_file():
-        raise SystemExit(
+        _refuse(
             f"{options.data}: no such file; put MoleculeNet's delaney-processed.csv there, "
             "or name it with --data"
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if options.cpus > (cores or 1):
-        raise SystemExit(f"--cpus {options.cpus}: this machine has {cores}; take as many or fewer")
+        _refuse(f"--cpus {options.cpus}: this machine has {cores}; take as many or fewer")
     return Setting(
         str(options.data.resolve()),
         options.trials,
@@ -124,6 +130,11 @@ def _setting(options: argparse.Namespace) -> Setting:
         tuple(options.members),
         options.trains,
     )
+
+
+def _refuse(problem: str) -> NoReturn:
+    print(problem, file=sys.stderr)
+    sys.exit(2)
 
 
 def possible(asked: Sequence[str], peer: Path) -> list[str]:

@@ -28,6 +28,7 @@ from race_track import (
     size_mb,
 )
 
+from chemprop_hpo.configs.errors import StorageError, UnknownStudyError
 from chemprop_hpo.configs.load import load_sweep
 from chemprop_hpo.storage.database import open_database
 from chemprop_hpo.storage.member_records import MemberRecord, read_members
@@ -145,8 +146,11 @@ def _numbers(count: int) -> str:
 
 
 def _members(file: Path) -> list[MemberRecord]:
-    with open_database(load_sweep(file).config.study.storage, create=False) as db:
-        return read_members(db, open_study(db, STUDY))
+    try:
+        with open_database(load_sweep(file).config.study.storage, create=False) as db:
+            return read_members(db, open_study(db, STUDY))
+    except (StorageError, UnknownStudyError) as problem:
+        raise LeftOutError(str(problem)) from problem
 
 
 def _combined(file: Path) -> float | None:

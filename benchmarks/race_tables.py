@@ -29,7 +29,7 @@ class Limit:
     """Whether the bound is the least that is good; else it is the most."""
     figure: Callable[[Repeat], float | None]
     is_ratio: bool = True
-    """Whether another machine would have about the same."""
+    """Whether every run would have about the same, on another machine too."""
 
     def is_worse(self, value: float, before: float) -> bool:
         """Whether a value is worse than one before, beyond what two runs differ by."""
@@ -60,8 +60,9 @@ class Judged:
 
     @property
     def best(self) -> float | None:
-        """The best figure so far, this one included."""
-        known = [value for value in (self.median, self.before) if value is not None]
+        """The best figure so far; this one counts if all was done that was asked."""
+        own = None if self.failed else self.median
+        known = [value for value in (own, self.before) if value is not None]
         return (max if self.limit.least else min)(known, default=None)
 
     @property
@@ -180,6 +181,7 @@ LIMITS = (
         3.0,
         False,
         lambda repeat: float(repeat["ours"].figures.weights),
+        is_ratio=False,
     ),
     Limit(
         "wall time of as many `chemprop train` as the ensembles have members, over theirs",

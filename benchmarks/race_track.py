@@ -116,11 +116,11 @@ def records(file: Path) -> list[TrialRecord]:
 
 
 def best(file: Path, k: int) -> list[TrialRecord]:
-    with open_database(load_sweep(file).config.study.storage, create=False) as db:
-        try:
+    try:
+        with open_database(load_sweep(file).config.study.storage, create=False) as db:
             return best_trials(open_study(db, STUDY), k, distinct=True)
-        except UsageError as problem:
-            raise LeftOutError(str(problem)) from problem
+    except (StorageError, UnknownStudyError, UsageError) as problem:
+        raise LeftOutError(str(problem)) from problem
 
 
 def data_file(track: Track) -> Path:

@@ -55,7 +55,8 @@ class MlflowObserver:
     A sweep is one parent run, named after the study, and one nested run a trial, with the metrics
     of each epoch (step = epoch); those of a trial that end within `GATHER_S` of each other go in
     one request, since each costs the server, or this process, many times an epoch's report. What
-    a kill takes from memory is filled in by ``resume`` or ``track``. The metrics of the best
+    a kill takes from memory is filled in by ``resume`` or ``track``, as far as the study keeps it:
+    of the last `GATHER_S` the best value so far, and not each metric. The metrics of the best
     epoch are logged again under ``best/``. A resumed sweep goes on with its earlier parent run.
     While the server is away, events are kept in memory and delivered in order once it answers.
 
