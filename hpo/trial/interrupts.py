@@ -7,6 +7,7 @@ import math
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ LEAVING_PATIENCE_S = 20.0
 TUNE_PATIENCE_S = 9.0
 PATIENCE_S = 30.0
 STOP_WITHIN_S = 10.0
+AGAIN_AFTER_S = 0.01
 LOOK_EVERY_S = 0.5
 SHOW_CURSOR = b"\x1b[?25h"
 
@@ -60,28 +62,65 @@ def stopped_by_signals(farewell: str, within_s: float = STOP_WITHIN_S) -> Iterat
     within_s : float
         Seconds from the first signal until that is done without a second.
     """
-    received: list[float] = []
-    late: list[threading.Timer] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        received.append(time.monotonic())
-        if len(received) > 1:
-            if received[-1] - received[0] > SAME_S:
-                _end_now(128 + number, farewell)
-            return
-        # Libraries may swallow an exception that comes while they are imported.
-        late.append(threading.Timer(within_s, _end_now, (128 + number, farewell)))
-        late[0].daemon = True
-        late[0].start()
-        raise Stopped(number)
-
-    before = _handle(stop)
+    stopping = _Stopping(farewell, within_s)
+    before = _handle(stopping.receive)
+    hook, sys.unraisablehook = sys.unraisablehook, stopping.note_unraisable
     try:
         yield
+    except Exception as error:
+        if stopping.number is None:
+            raise
+        raise Stopped(stopping.number) from error  # a half-imported library's own complaint
     finally:
+        stopping.close()
+        sys.unraisablehook = hook
         _restore(before)
-        for timer in late:
+
+
+class _Stopping:
+    """What the first signal has set going, until the process has left what it was at."""
+
+    def __init__(self, farewell: str, within_s: float) -> None:
+        self.number: int | None = None
+        self._farewell = farewell
+        self._within_s = within_s
+        self._received_at = 0.0
+        self._again = False
+        self._timers: list[threading.Timer] = []
+        self._hook_before = sys.unraisablehook
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        if self._again:
+            self._again = False
+        elif self.number is None:
+            self.number, self._received_at = number, time.monotonic()
+            # Libraries may swallow an exception that comes while they are imported.
+            self._in(self._within_s, _end_now, 128 + number, self._farewell)
+        else:
+            if time.monotonic() - self._received_at > SAME_S:
+                _end_now(128 + number, self._farewell)
+            return
+        raise Stopped(self.number or number)
+
+    def note_unraisable(self, unraisable: Any) -> None:
+        """Raise once more what Python drops in a callback of its garbage collection or imports."""
+        if self.number is None or not issubclass(unraisable.exc_type, Stopped):
+            self._hook_before(unraisable)
+            return
+        self._again = True
+        # Not from here: what a hook raises is dropped too.
+        self._in(AGAIN_AFTER_S, signal.pthread_kill, threading.get_ident(), self.number)
+
+    def close(self) -> None:
+        for timer in self._timers:
             timer.cancel()
+            timer.join()  # a signal sent after this would find no handler
+
+    def _in(self, seconds: float, function: Callable[..., object], *arguments: object) -> None:
+        timer = threading.Timer(seconds, function, arguments)
+        timer.daemon = True
+        timer.start()
+        self._timers.append(timer)
 
 
 class Interrupts:

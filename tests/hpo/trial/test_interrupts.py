@@ -265,3 +265,54 @@ def test_a_process_ends_although_the_exception_was_swallowed() -> None:
         returncode, output = end_of(process)
     assert returncode == 143
     assert "ended at once" in output
+
+
+def test_a_signal_in_a_callback_that_cannot_raise_is_raised_after_it() -> None:
+    code = """
+    import weakref
+
+    class Module:
+        pass
+
+    def callback(reference):  # as the import machinery has one for each module's lock
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    print("ready", flush=True)
+    time.sleep(0.5)  # or it is read together with the line above
+    try:
+        with stopped_by_signals("ended at once"):
+            module = Module()
+            reference = weakref.ref(module, callback)
+            del module
+            time.sleep(5)
+            print("went on")
+    except Stopped as stop:
+        print(stop)
+    """
+    with driver(code) as process:
+        assert end_of(process) == (0, "stopped by SIGTERM\n")
+
+
+def test_what_a_library_makes_of_a_signal_is_taken_for_the_signal() -> None:
+    with pytest.raises(Stopped, match="stopped by SIGTERM"), stopped_by_signals("-"):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except Stopped:
+            raise AttributeError("partially initialized module") from None
+
+
+def test_other_exceptions_that_cannot_be_raised_are_still_told() -> None:
+    code = """
+    class Dropped:
+        def __del__(self):
+            raise ValueError("in a finaliser")
+
+    print("ready", flush=True)
+    time.sleep(0.5)  # or it is read together with the line above
+    with stopped_by_signals("ended at once"):
+        Dropped()
+    """
+    with driver(code) as process:
+        returncode, output = end_of(process)
+    assert returncode == 0
+    assert "ValueError: in a finaliser" in output
