@@ -294,11 +294,14 @@ def test_a_signal_in_a_callback_that_cannot_raise_is_raised_after_it() -> None:
 
 
 def test_what_a_library_makes_of_a_signal_is_taken_for_the_signal() -> None:
-    with pytest.raises(Stopped, match="stopped by SIGTERM"), stopped_by_signals("-"):
+    def half_import() -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         except Stopped:
             raise AttributeError("partially initialized module") from None
+
+    with pytest.raises(Stopped, match="stopped by SIGTERM"), stopped_by_signals("-"):
+        half_import()
 
 
 def test_other_exceptions_that_cannot_be_raised_are_still_told() -> None:
