@@ -116,7 +116,7 @@ class Roster:
     def of(cls, db: Database, study: optuna.Study) -> Roster:
         """Read the drivers of ``study``."""
         now, up_since = db.now(), db.up_since()
-        query = select(drivers).where(drivers.c.study_id == db.study_id(study))
+        query = select(drivers).where(drivers.c.study_id == study._study_id)
         with db.engine.connect() as connection:
             rows = connection.execute(query.order_by(drivers.c.started_at)).mappings()
             return cls({row["id"]: DriverRow(**row) for row in rows}, now, up_since)

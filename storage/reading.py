@@ -15,7 +15,18 @@ from typing import Any
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import ColumnElement, Connection, String, and_, or_, select, true, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    and_,
+    bindparam,
+    or_,
+    select,
+    true,
+    type_coerce,
+)
 
 __all__ = ["Reading", "trials_of_study"]
 
@@ -103,9 +114,9 @@ class Reading:
 
     def _rows(self, wanted: ColumnElement[bool], trial_id: Any, *columns: Any) -> Sequence[Any]:
         if len(self._trials) <= _MANY:
-            belongs = trial_id.in_([row[0] for row in self._trials])
-        else:
-            belongs = trial_id.in_(select(models.TrialModel.trial_id).where(wanted))
+            listed = {"trial_ids": [row[0] for row in self._trials]}
+            return self._connection.execute(_of_listed(trial_id, *columns), listed).all()
+        belongs = trial_id.in_(select(models.TrialModel.trial_id).where(wanted))
         return self._connection.execute(select(trial_id, *columns).where(belongs)).all()
 
 
@@ -115,6 +126,7 @@ def _is_in(states: Container[TrialState] | None) -> ColumnElement[bool]:
     return models.TrialModel.state.in_([state for state in TrialState if state in states])
 
 
+@lru_cache
 def _columns() -> tuple[tuple[Any, ...], ...]:
     """Return what is read of each table of what belongs to a trial, its id first."""
     value, step, param, user_attr, system_attr = (
@@ -138,6 +150,13 @@ def _columns() -> tuple[tuple[Any, ...], ...]:
         (user_attr.trial_id, user_attr.key, user_attr.value_json),
         (system_attr.trial_id, system_attr.key, system_attr.value_json),
     )
+
+
+@lru_cache
+def _of_listed(trial_id: Any, *columns: Any) -> Select[Any]:
+    """Return the query of what belongs to the trials ``trial_ids``: to build it takes longest."""
+    listed = bindparam("trial_ids", expanding=True)
+    return select(trial_id, *columns).where(trial_id.in_(listed))
 
 
 def _by_trial(rows: Iterable[Any]) -> _Rows:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from chemprop_hpo.configs.schema import MlflowConfig
@@ -110,7 +111,8 @@ class MlflowObserver:
         self._read_observations, self._others_at_work = read_observations, others_at_work
         self._last_epoch: dict[int, int] = {}
         self._gathered: dict[int, list[Step]] = {}
-        self._deliver_at = math.inf
+        self._due: dict[int, float] = {}
+        """When what is gathered of a trial must be delivered, the first to be so first."""
         self._runs: RunLog | None = None
         with ExitStack() as stack:
             stack.enter_context(short_patience())
@@ -181,25 +183,28 @@ class MlflowObserver:
             return
         at, status = now(), status_of(event.state, event.stop_reason)
         best = best_figures(event.metrics, event.value)
-        steps = self._gathered.pop(event.number, [])
+        steps = self._take(event.number)
         steps.append(Step(event.best_epoch or event.epochs, best, at))
         self._send(runs.log_steps, event.number, steps, _trial_tags(event))
         self._send(runs.end_trial, event.number, status, at)
 
     def tick(self) -> None:
-        """Hand over the parameters and epochs that have been gathered, once that is due."""
-        if self._runs is not None and time.monotonic() >= self._deliver_at:
-            self._deliver(self._runs)
+        """Hand over the parameters and epochs of each trial of which that is due."""
+        if self._runs is not None:
+            self._deliver(self._runs, time.monotonic())
 
     def _gather(self, number: int, *steps: Step) -> None:
         """Keep a trial's steps, none for its parameters alone, until the next delivery."""
         self._gathered.setdefault(number, []).extend(steps)
-        self._deliver_at = min(self._deliver_at, time.monotonic() + GATHER_S)
+        self._due.setdefault(number, time.monotonic() + GATHER_S)
 
-    def _deliver(self, runs: RunLog) -> None:
-        for number, steps in self._gathered.items():
-            self._send(runs.log_steps, number, steps)
-        self._gathered, self._deliver_at = {}, math.inf
+    def _deliver(self, runs: RunLog, now: float) -> None:
+        for number in list(takewhile(lambda number: self._due[number] <= now, self._due)):
+            self._send(runs.log_steps, number, self._take(number))
+
+    def _take(self, number: int) -> list[Step]:
+        self._due.pop(number, None)
+        return self._gathered.pop(number, [])
 
     def sweep_ended(self, event: SweepEnded) -> None:
         """End every run that is still open, and wait until all is delivered or given up."""
@@ -208,7 +213,7 @@ class MlflowObserver:
         self._close()
 
     def _end_runs(self, runs: RunLog, event: SweepEnded, at: int) -> None:
-        self._deliver(runs)
+        self._deliver(runs, math.inf)
         left = {f"{TAG}.state": "FAIL", f"{TAG}.stop_reason": "interrupted"}
         self._send(runs.end_open_trials, left, "KILLED", at)
         counts = {f"{TAG}.trials.{state}": count for state, count in event.counts.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ __all__ = ["SweepCallback"]
 
 LONGEST_ERROR = 500
 
+TIDY_EVERY_S = 2.0
+"""What ended trials leave behind is removed together: each time, the whole study is looked at."""
+
 
 class SweepCallback(DriverSide, Callback):
     """Hooks into Tune's loop.
@@ -31,7 +35,8 @@ class SweepCallback(DriverSide, Callback):
     audience : Audience
         Ticked.
     tidy : callable
-        Removes files that are no longer needed; called when a trial has ended.
+        Removes files that are no longer needed; called soon after a trial has ended, but not for
+        the last ones, after which the sweep is over.
     """
 
     def __init__(
@@ -45,22 +50,27 @@ class SweepCallback(DriverSide, Callback):
         self._writer = writer
         self._audience = audience
         self._tidy = tidy
+        self._is_untidy = False
+        self._tidy_at = 0.0
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Deliver and tick."""
+        """Deliver, tick, and remove what ended trials leave behind."""
         self._writer.turn()
         self._audience.tell(lambda observer: observer.tick())
+        if self._is_untidy and time.monotonic() >= self._tidy_at:
+            self._tidy()
+            self._is_untidy, self._tidy_at = False, time.monotonic() + TIDY_EVERY_S
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Remove what the trial leaves behind."""
-        self._tidy()
+        """Note that there is something to remove."""
+        self._is_untidy = True
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say why a worker failed."""
         text = _what_ray_wrote(trial)
         why = text.splitlines()[-1][:LONGEST_ERROR] if text else "its worker process died"
         self._searcher.worker_failed(trial.trial_id, why, out_of_memory=is_host_memory_kill(text))
-        self._tidy()
+        self._is_untidy = True
 
 
 def _what_ray_wrote(trial: Any) -> str:

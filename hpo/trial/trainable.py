@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.result import NODE_IP, PID, TRIAL_ID
 
 from chemprop_hpo.configs.schema import (
     MlflowConfig,
@@ -114,6 +116,16 @@ class TrialTrainable(tune.Trainable):
         self._training = self._job.training(new_config, self._fold)
         self._needs_free_gpu = new_config["alone"]
         return True
+
+    def get_auto_filled_metrics(
+        self,
+        now: datetime | None = None,
+        time_this_iter: float | None = None,
+        timestamp: int | None = None,
+        debug_metrics_only: bool = False,
+    ) -> dict[str, Any]:
+        """Return what Tune adds to each report: no more than tells it whose it is and from where."""
+        return {TRIAL_ID: self.trial_id, PID: os.getpid(), NODE_IP: self._local_ip}
 
     def cleanup(self) -> None:
         """Stop for good; keep a checkpoint, since the trial may be continued elsewhere."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import ray
 import ray.tune.execution.class_cache
 import ray.tune.execution.tune_controller
+import ray.tune.experiment.trial
 from ray import tune
 from ray.air.execution import FixedResourceManager
 from ray.tune.schedulers import FIFOScheduler
@@ -81,7 +82,13 @@ def tune_trials(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         )
-        with memory_kills_as_deaths(), _plain_workers(), spared_meanwhile(), end.around_tune():
+        with (
+            memory_kills_as_deaths(),
+            _plain_workers(),
+            _lean_controller(),
+            spared_meanwhile(),
+            end.around_tune(),
+        ):
             trainable = _trainable(job, fold)
             tune.Tuner(trainable, tune_config=tune_config, run_config=run_config).fit()
 
@@ -101,6 +108,36 @@ def _plain_workers() -> Iterator[None]:
         stack.enter_context(replaced(controller, PlacementGroupResourceManager=manager))
         if is_private():
             stack.enter_context(replaced(cache, **as_they_are))
+        yield
+
+
+@contextmanager
+def _lean_controller() -> Iterator[None]:
+    """Let Tune leave out what costs its loop time with each trial, and nobody reads.
+
+    It would fetch the trainable from Ray's key-value store and unpickle it again and again, and
+    write down all trials every few seconds for a restart of its own: the study is the only truth.
+    At its end it looks for that file; no trial is in it.
+    """
+    controller, trial = ray.tune.execution.tune_controller, ray.tune.experiment.trial
+    write_down = controller.TuneController.checkpoint
+
+    def write_down_at_the_end(self: Any, force: bool = False, wait: bool = False) -> None:
+        if force:
+            write_down(self, force=force, wait=wait)
+
+    with (
+        replaced(
+            controller.TuneController,
+            checkpoint=write_down_at_the_end,
+            _get_trial_checkpoints=lambda self: {},
+        ),
+        replaced(
+            trial,
+            get_trainable_cls=cache(trial.get_trainable_cls),
+            validate_trainable=cache(trial.validate_trainable),
+        ),
+    ):
         yield
 
 

@@ -11,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from chemprop_hpo.hpo.tracking import mlflow_runs
+from chemprop_hpo.hpo.tracking.run_log import RunLog
 from tests.hpo.tracking.real_server import wait_for
 from tests.hpo.tracking.sweeps_told import (
     ended,
@@ -91,6 +92,33 @@ def test_what_is_gathered_is_sent_once_it_is_due(
     told.tick()
     wait_for(lambda: steps(client, split_runs(client)[1][0], "val_loss") == [1, 2])
     told.sweep_ended(over())
+
+
+def test_what_another_trial_has_gathered_waits_for_its_own_time(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_runs, "GATHER_S", 0.6)
+    sent: list[int] = []
+    log_steps = RunLog.log_steps
+
+    def noted(self: RunLog, number: int, *arguments: Any) -> None:
+        sent.append(number)
+        log_steps(self, number, *arguments)
+
+    monkeypatch.setattr(RunLog, "log_steps", noted)
+    told = observer(uri)
+    play(told, started(), trial(0), epoch(0, 1))
+    time.sleep(0.4)
+    play(told, trial(1), epoch(1, 1))
+    time.sleep(0.3)
+    told.tick()
+    wait_for(lambda: sent == [0])
+    play(told, epoch(0, 2))
+    time.sleep(0.4)
+    told.tick()
+    wait_for(lambda: sent == [0, 1])
+    told.sweep_ended(over())
+    assert sent == [0, 1, 0]
 
 
 def test_parameters_do_not_wait_for_a_first_epoch_that_lasts(
