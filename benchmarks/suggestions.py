@@ -1,7 +1,7 @@
 """What a suggestion costs in a large study, and whether its quality is that of stock TPE.
 
     python benchmarks/suggestions.py cost [--trials 1000 10000 100000]
-    python benchmarks/suggestions.py quality [--trials 2000] [--seeds 10] [--window 1000]
+    python benchmarks/suggestions.py quality [--trials 6000] [--seeds 10] [--window 5000]
 
 ``cost`` fills a study of SQLite with trials of the conditional space of
 ``configs/sweeps/expansionrx.yaml``, which ended as ASHA ends them (two thirds after 3 epochs, two
@@ -334,7 +334,7 @@ class _Quality(NamedTuple):
 
 
 def _qualities(options: argparse.Namespace, figures: list[Figure]) -> Iterator[str]:
-    trials, window = max(options.trials or [2000]), options.window
+    trials, window = max(options.trials or [6000]), options.window
     jobs = [(name, seed, trials, window) for name in FUNCTIONS for seed in range(options.seeds)]
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         found = pool.starmap(_both, jobs)

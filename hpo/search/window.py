@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 __all__ = ["BEST", "WINDOW", "History", "Window"]
 
-WINDOW = 1000
+WINDOW = 5000
 """How many finished trials TPE looks at."""
 
 BEST = 25
