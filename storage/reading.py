@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Select,
@@ -155,7 +156,7 @@ def _columns() -> tuple[tuple[Any, ...], ...]:
 @lru_cache
 def _of_listed(trial_id: Any, *columns: Any) -> Select[Any]:
     """Return the query of what belongs to the trials ``trial_ids``: to build it takes longest."""
-    listed = bindparam("trial_ids", expanding=True)
+    listed: BindParameter[Any] = bindparam("trial_ids", expanding=True)
     return select(trial_id, *columns).where(trial_id.in_(listed))
 
 

@@ -124,7 +124,7 @@ class TrialTrainable(tune.Trainable):
         timestamp: int | None = None,
         debug_metrics_only: bool = False,
     ) -> dict[str, Any]:
-        """Return what Tune adds to each report: no more than tells it whose it is and from where."""
+        """Return what Tune adds to each report: whose it is and where it comes from, no more."""
         return {TRIAL_ID: self.trial_id, PID: os.getpid(), NODE_IP: self._local_ip}
 
     def cleanup(self) -> None:

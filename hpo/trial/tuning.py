@@ -119,7 +119,8 @@ def _lean_controller() -> Iterator[None]:
     write down all trials every few seconds for a restart of its own: the study is the only truth.
     At its end it looks for that file; no trial is in it.
     """
-    controller, trial = ray.tune.execution.tune_controller, ray.tune.experiment.trial
+    controller = ray.tune.execution.tune_controller
+    trial: Any = ray.tune.experiment.trial  # which says nothing of what it has imported
     write_down = controller.TuneController.checkpoint
 
     def write_down_at_the_end(self: Any, force: bool = False, wait: bool = False) -> None:
