@@ -88,7 +88,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--processes", type=int, default=2, help="of quality")
     parser.add_argument("--window", type=int, default=tpe.WINDOW, help="trials TPE looks at")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.what == "quality" and max(_trials_of_quality(options)) <= options.window:
+        parser.error(f"--trials must be more than the window of {options.window}")
+    return options
+
+
+def _trials_of_quality(options: argparse.Namespace) -> list[int]:
+    return options.trials or [6000]
 
 
 # --------------------------------------------------------------------------- cost
@@ -334,7 +341,7 @@ class _Quality(NamedTuple):
 
 
 def _qualities(options: argparse.Namespace, figures: list[Figure]) -> Iterator[str]:
-    trials, window = max(options.trials or [6000]), options.window
+    trials, window = max(_trials_of_quality(options)), options.window
     jobs = [(name, seed, trials, window) for name in FUNCTIONS for seed in range(options.seeds)]
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         found = pool.starmap(_both, jobs)

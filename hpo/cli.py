@@ -107,7 +107,7 @@ def run(arguments: Sequence[str]) -> int:
             code = app(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
             sys.stdout.flush()
     except Stopped as stop:
-        return _say_stopped(stop, arguments)
+        return _say_stopped(stop, arguments, debug=debug)
     except BrokenPipeError:
         return _close_quietly()
     except Exception as error:
@@ -133,7 +133,10 @@ def _program(
         raise typer.Exit(2)
 
 
-def _say_stopped(stop: Stopped, arguments: Sequence[str]) -> int:
+def _say_stopped(stop: Stopped, arguments: Sequence[str], *, debug: bool) -> int:
+    if debug and stop.__cause__ is not None:
+        for line in "".join(traceback.format_exception(stop.__cause__)).splitlines():
+            note(_without(_passwords(arguments), line))
     goes_on = any(tuple(arguments[: len(command)]) == command for command in GO_ON)
     again = "; the same command goes on" if goes_on else ""
     note(f"{stop}; nothing is left running{again}")

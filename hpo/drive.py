@@ -216,10 +216,13 @@ class Drive:
         return best_trials(self.study, 1)[0] if complete else None
 
     def tidy(self) -> None:
-        """Remove files that no trial needs; a later call does it if the database is away."""
+        """Remove files that no trial needs; a later call does what this one cannot."""
         top_k = self.config.transfer_learning.top_k
-        with unless_away():
-            keep_only(self.folder, lambda: folders_in_use(self.study, top_k))
+        try:
+            with unless_away():
+                keep_only(self.folder, lambda: folders_in_use(self.study, top_k))
+        except OSError as error:
+            log.warning("files that no trial needs are left for later: %s", error)
 
     def _result(self, reason: str) -> SweepResult:
         return SweepResult(

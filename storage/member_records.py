@@ -87,7 +87,7 @@ def read_members(
 
     Of keys that are not known nothing is returned.
     """
-    query = rows_of(db.study_id(study)).order_by(members.c.id)
+    query = rows_of(study._study_id).order_by(members.c.id)
     with db.engine.connect() as connection:
         if not inspect(connection).has_table(members.name):
             return []  # a database of an older version

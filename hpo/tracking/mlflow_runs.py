@@ -5,11 +5,11 @@ from __future__ import annotations
 import atexit
 import logging
 import math
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from itertools import takewhile
+from time import monotonic
 from typing import Any
 
 from chemprop_hpo.configs.schema import MlflowConfig
@@ -191,12 +191,12 @@ class MlflowObserver:
     def tick(self) -> None:
         """Hand over the parameters and epochs of each trial of which that is due."""
         if self._runs is not None:
-            self._deliver(self._runs, time.monotonic())
+            self._deliver(self._runs, monotonic())
 
     def _gather(self, number: int, *steps: Step) -> None:
         """Keep a trial's steps, none for its parameters alone, until the next delivery."""
         self._gathered.setdefault(number, []).extend(steps)
-        self._due.setdefault(number, time.monotonic() + GATHER_S)
+        self._due.setdefault(number, monotonic() + GATHER_S)
 
     def _deliver(self, runs: RunLog, now: float) -> None:
         for number in list(takewhile(lambda number: self._due[number] <= now, self._due)):

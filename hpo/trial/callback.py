@@ -35,8 +35,8 @@ class SweepCallback(DriverSide, Callback):
     audience : Audience
         Ticked.
     tidy : callable
-        Removes files that are no longer needed; called soon after a trial has ended, but not for
-        the last ones, after which the sweep is over.
+        Removes files that are no longer needed; called soon after a trial has ended. What the
+        last ones leave is the sweep's to remove at its end.
     """
 
     def __init__(

@@ -61,19 +61,25 @@ def stopped_by_signals(farewell: str, within_s: float = STOP_WITHIN_S) -> Iterat
         Written to stderr where the process is ended at once.
     within_s : float
         Seconds from the first signal until that is done without a second.
+
+    Raises
+    ------
+    Stopped
+        After a signal, also in the place of any error that followed: what is imported half
+        complains of many things. That error is its cause.
     """
     stopping = _Stopping(farewell, within_s)
     before = _handle(stopping.receive)
-    hook, sys.unraisablehook = sys.unraisablehook, stopping.note_unraisable
+    sys.unraisablehook = stopping.note_unraisable
     try:
         yield
     except Exception as error:
         if stopping.number is None:
             raise
-        raise Stopped(stopping.number) from error  # a half-imported library's own complaint
+        raise Stopped(stopping.number) from error
     finally:
         stopping.close()
-        sys.unraisablehook = hook
+        sys.unraisablehook = stopping.hook_before
         _restore(before)
 
 
@@ -82,39 +88,52 @@ class _Stopping:
 
     def __init__(self, farewell: str, within_s: float) -> None:
         self.number: int | None = None
+        self.hook_before = sys.unraisablehook
         self._farewell = farewell
         self._within_s = within_s
         self._received_at = 0.0
-        self._again = False
+        self._again = self._in_hook = self._is_closed = False
         self._timers: list[threading.Timer] = []
-        self._hook_before = sys.unraisablehook
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        if self._again:
-            self._again = False
-        elif self.number is None:
+        if self._is_closed:
+            return
+        if self.number is None:
             self.number, self._received_at = number, time.monotonic()
             # Libraries may swallow an exception that comes while they are imported.
             self._in(self._within_s, _end_now, 128 + number, self._farewell)
-        else:
+        elif not self._again:
             if time.monotonic() - self._received_at > SAME_S:
                 _end_now(128 + number, self._farewell)
             return
-        raise Stopped(self.number or number)
+        self._again = self._in_hook
+        if self._in_hook:  # what is raised here is dropped
+            self._raise_later(self.number)
+        else:
+            raise Stopped(self.number)
 
     def note_unraisable(self, unraisable: Any) -> None:
-        """Raise once more what Python drops in a callback of its garbage collection or imports."""
-        if self.number is None or not issubclass(unraisable.exc_type, Stopped):
-            self._hook_before(unraisable)
-            return
-        self._again = True
-        # Not from here: what a hook raises is dropped too.
-        self._in(AGAIN_AFTER_S, signal.pthread_kill, threading.get_ident(), self.number)
+        """Raise again what Python drops in a callback of its garbage collection or imports."""
+        self._in_hook = True
+        try:
+            if self.number is not None and issubclass(unraisable.exc_type, Stopped):
+                self._again = True
+                self._raise_later(self.number)
+            else:
+                self.hook_before(unraisable)
+        finally:
+            self._in_hook = False
 
     def close(self) -> None:
+        self._is_closed = True
         for timer in self._timers:
             timer.cancel()
             timer.join()  # a signal sent after this would find no handler
+
+    def _raise_later(self, number: int) -> None:
+        # Handlers run in the main thread only.
+        main = threading.main_thread().ident or 0
+        self._in(AGAIN_AFTER_S, signal.pthread_kill, main, number)
 
     def _in(self, seconds: float, function: Callable[..., object], *arguments: object) -> None:
         timer = threading.Timer(seconds, function, arguments)

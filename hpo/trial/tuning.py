@@ -116,21 +116,25 @@ def _lean_controller() -> Iterator[None]:
     """Let Tune leave out what costs its loop time with each trial, and nobody reads.
 
     It would fetch the trainable from Ray's key-value store and unpickle it again and again, and
-    write down all trials every few seconds for a restart of its own: the study is the only truth.
-    At its end it looks for that file; no trial is in it.
+    write down each trial for a restart of its own: the study is the only truth. At its end it
+    looks for the file, which is written at the beginning and at the end, without trials.
     """
     controller = ray.tune.execution.tune_controller
     trial: Any = ray.tune.experiment.trial  # which says nothing of what it has imported
     write_down = controller.TuneController.checkpoint
 
-    def write_down_at_the_end(self: Any, force: bool = False, wait: bool = False) -> None:
-        if force:
+    written = False
+
+    def write_down_seldom(self: Any, force: bool = False, wait: bool = False) -> None:
+        nonlocal written
+        if force or not written:
+            written = True
             write_down(self, force=force, wait=wait)
 
     with (
         replaced(
             controller.TuneController,
-            checkpoint=write_down_at_the_end,
+            checkpoint=write_down_seldom,
             _get_trial_checkpoints=lambda self: {},
         ),
         replaced(

@@ -97,7 +97,8 @@ def test_what_is_gathered_is_sent_once_it_is_due(
 def test_what_another_trial_has_gathered_waits_for_its_own_time(
     uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlflow_runs, "GATHER_S", 0.6)
+    now = 100.0
+    monkeypatch.setattr(mlflow_runs, "monotonic", lambda: now)
     sent: list[int] = []
     log_steps = RunLog.log_steps
 
@@ -108,16 +109,12 @@ def test_what_another_trial_has_gathered_waits_for_its_own_time(
     monkeypatch.setattr(RunLog, "log_steps", noted)
     told = observer(uri)
     play(told, started(), trial(0), epoch(0, 1))
-    time.sleep(0.4)
+    now += 0.75 * mlflow_runs.GATHER_S
     play(told, trial(1), epoch(1, 1))
-    time.sleep(0.3)
-    told.tick()
-    wait_for(lambda: sent == [0])
-    play(told, epoch(0, 2))
-    time.sleep(0.4)
-    told.tick()
-    wait_for(lambda: sent == [0, 1])
-    told.sweep_ended(over())
+    now += 0.5 * mlflow_runs.GATHER_S
+    play(told, epoch(0, 2))  # with which the first is due
+    now += 0.6 * mlflow_runs.GATHER_S
+    play(told, epoch(0, 3), over())
     assert sent == [0, 1, 0]
 
 

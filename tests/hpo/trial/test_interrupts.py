@@ -267,12 +267,16 @@ def test_a_process_ends_although_the_exception_was_swallowed() -> None:
     assert "ended at once" in output
 
 
-def test_a_signal_in_a_callback_that_cannot_raise_is_raised_after_it() -> None:
+def test_a_signal_in_callbacks_that_cannot_raise_is_raised_after_them() -> None:
     code = """
     import weakref
 
     class Module:
         pass
+
+    class Slow:
+        def __del__(self):
+            time.sleep(0.5)
 
     def callback(reference):  # as the import machinery has one for each module's lock
         os.kill(os.getpid(), signal.SIGTERM)
@@ -281,9 +285,10 @@ def test_a_signal_in_a_callback_that_cannot_raise_is_raised_after_it() -> None:
     time.sleep(0.5)  # or it is read together with the line above
     try:
         with stopped_by_signals("ended at once"):
-            module = Module()
+            module, slow = Module(), Slow()
             reference = weakref.ref(module, callback)
             del module
+            del slow  # in which it is dropped once more
             time.sleep(5)
             print("went on")
     except Stopped as stop:
