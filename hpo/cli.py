@@ -135,8 +135,7 @@ def _program(
 
 def _say_stopped(stop: Stopped, arguments: Sequence[str], *, debug: bool) -> int:
     if debug and stop.__cause__ is not None:
-        for line in "".join(traceback.format_exception(stop.__cause__)).splitlines():
-            note(_without(_passwords(arguments), line))
+        _say(_traceback(stop.__cause__), arguments)
     goes_on = any(tuple(arguments[: len(command)]) == command for command in GO_ON)
     again = "; the same command goes on" if goes_on else ""
     note(f"{stop}; nothing is left running{again}")
@@ -146,12 +145,21 @@ def _say_stopped(stop: Stopped, arguments: Sequence[str], *, debug: bool) -> int
 def _report(error: Exception, arguments: Sequence[str], *, debug: bool) -> int:
     lines = _lines(error, debug=debug)
     if debug:
-        lines[:0] = "".join(traceback.format_exception(error)).splitlines()
-    for line in lines:
-        note(_without(_passwords(arguments), line))
+        lines[:0] = _traceback(error)
+    _say(lines, arguments)
     if isinstance(error, ChempropHpoError | typer.TyperException):
         return error.exit_code
     return INTERRUPTED if isinstance(error, typer.Abort) else 1
+
+
+def _traceback(error: BaseException) -> list[str]:
+    return "".join(traceback.format_exception(error)).splitlines()
+
+
+def _say(lines: Sequence[str], arguments: Sequence[str]) -> None:
+    passwords = _passwords(arguments)
+    for line in lines:
+        note(_without(passwords, line))
 
 
 def _passwords(arguments: Sequence[str]) -> list[str]:
